@@ -1,0 +1,85 @@
+"""Name what images show, or say that it is none of the classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from clipn.cli.inputs import DetectorOptions, build_detector, check_device, find_inputs
+from clipn.cli.outputs import (
+    STDOUT,
+    print_table,
+    print_unreadable,
+    show_progress,
+    write_answers,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DetectorOptions):
+    """Options of `clipn detect`."""
+
+    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Files, folders (with their subfolders), patterns, or - for paths on standard input."""
+
+    detector: Path | None = None
+    """A detector folder from `clipn calibrate`, instead of --classes, --model and --score."""
+
+    rule: Literal["ctw", "atd"] | None = None
+    """Decide by this rule of the paper; by default the score's own."""
+
+    threshold: float | None = None
+    """Refuse images that score below it, instead of deciding by a rule."""
+
+    json: Path | None = None
+    """Write the answers as JSON; - for standard output."""
+
+    csv: Path | None = None
+    """Write the answers as CSV; - for standard output."""
+
+    parquet: Path | None = None
+    """Write the answers as Parquet."""
+
+    strict: bool = False
+    """Exit with 1 if an image could not be read."""
+
+
+def run(options: Options) -> int:
+    """Answer for the images; returns the exit code."""
+    if not options.images:
+        raise ValueError(
+            "IMAGES are missing: name files, folders, patterns, or - for standard input."
+        )
+    if options.parquet == STDOUT:
+        raise ValueError("--parquet needs a file; only --json and --csv write to standard output.")
+    if options.detector is not None and options.classes is not None:
+        raise ValueError("--detector brings its own classes; leave --classes out.")
+    from clipn.detector import Detector
+    from clipn.predictions import Predictions
+
+    paths = find_inputs(options.images)
+    if options.detector is None:
+        detector = build_detector(options, rule=options.rule, threshold=options.threshold)
+    else:
+        detector = Detector.load(options.detector, device=check_device(options.device))
+    with show_progress("detecting") as progress:
+        answers = progress.track(detector.stream(paths, on_error="keep"), total=len(paths))
+        items = tuple(answers)
+    assert detector.rule is not None
+    predictions = Predictions(
+        items=items,
+        score_name=detector.score_name,
+        rule=detector.rule,
+        threshold=detector.threshold,
+    )
+    write_answers(
+        predictions,
+        json_path=options.json,
+        csv_path=options.csv,
+        parquet_path=options.parquet,
+    )
+    if STDOUT not in (options.json, options.csv):
+        print_table(predictions)
+    print_unreadable(predictions)
+    return 1 if options.strict and predictions.unreadable else 0

@@ -1,0 +1,110 @@
+"""`clipn COMMAND ...`: finds the command, reads its options, turns known errors into one line.
+
+Exit codes: 0 done, 1 a known error in one line on stderr, 2 wrong usage.
+"""
+
+import difflib
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TextIO
+
+COMMANDS = {
+    "demo": "the compact model on real photographs, as a table and a page of pictures",
+    "detect": "name what images show, or say that it is none of the classes",
+    "calibrate": "set a detector's threshold from images of its classes, and save it",
+    "train": 'teach a CLIP to say "no" from image-caption pairs',
+    "import-checkpoint": "turn a checkpoint of the paper's implementation into a model folder",
+    "list": "show the models and the scores that there are",
+}
+EXAMPLES = (
+    "clipn demo",
+    'clipn detect photos/ --classes "tabby cat, espresso, school bus"',
+    "clipn detect photos/ --classes names.txt --csv answers.csv",
+    'clipn calibrate my-photos/ --classes "tabby cat, espresso" --out-dir my-detector',
+    "clipn detect more-photos/ --detector my-detector",
+)
+DONE, KNOWN_ERROR, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main() -> None:
+    """The entry point of the `clipn` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows `clipn` on the command line.
+
+    Returns:
+        The exit code.
+    """
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        _write(_help(), sys.stdout)
+        return DONE if arguments else WRONG_USAGE
+    if arguments[0] == "--version":
+        _write(f"clipn {version('clipn')}", sys.stdout)
+        return DONE
+    name, *rest = arguments
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."
+        _write(f"clipn: there is no command {name!r}; {hint}", sys.stderr)
+        return WRONG_USAGE
+    logging.basicConfig(level=logging.WARNING, format="clipn: %(message)s", stream=sys.stderr)
+    return _run_command(name, rest)
+
+
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    """Read the options of a command and run it."""
+    # Imported here so that `clipn --help` does not wait for any of it.
+    import tyro
+
+    from clipn.errors import ClipnError
+
+    module = importlib.import_module(f"clipn.cli.{name.replace('-', '_')}")
+    try:
+        options = tyro.cli(
+            module.Options, args=arguments, prog=f"clipn {name}", description=module.__doc__
+        )
+        return module.run(options)
+    except ValueError as error:
+        _write(f"clipn {name}: {error}", sys.stderr)
+        return WRONG_USAGE
+    except ClipnError as error:
+        _write(f"clipn {name}: {error}", sys.stderr)
+        return KNOWN_ERROR
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing is left to be said to it.
+        sys.stderr.close()
+        return KNOWN_ERROR
+    except OSError as error:
+        _write(f"clipn {name}: {error}", sys.stderr)
+        return KNOWN_ERROR
+    except KeyboardInterrupt:
+        _write(f"clipn {name}: interrupted", sys.stderr)
+        return INTERRUPTED
+
+
+def _help() -> str:
+    """The text of `clipn --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        'clipn teaches CLIP to say "no": an image gets one of your class names or "none of these".'
+    ]
+    lines += ["", "usage: clipn COMMAND [OPTIONS]    (clipn COMMAND --help tells them all)", ""]
+    lines += [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    lines += ["", "examples:", *(f"  {example}" for example in EXAMPLES)]
+    return "\n".join(lines)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    print(text, file=stream)
+
+
+if __name__ == "__main__":
+    main()

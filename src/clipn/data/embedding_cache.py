@@ -1,0 +1,186 @@
+"""Embeddings of the frozen towers on disk, memory-mapped: what teaching reads instead of images.
+
+A finished cache is a folder with `manifest.json` and one `.npy` file an array:
+
+    image          (rows, views, dim)     image embeddings
+    first_caption  (rows,)                where a row's captions start among all captions
+    num_captions   (rows,)                how many they are
+    class_id       (rows,)                class of the row, -1 where it has none
+    yes            (captions, dim)        caption embeddings
+    tokens         (captions, length)     token ids of the captions, padded with 0
+    no_tokens      (captions, length)     of their hand-crafted "no", where there are any
+    caption_key    (captions,)            equal for equal captions
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clipn.errors import DataError
+
+MANIFEST = "manifest.json"
+ARRAYS = (
+    "image",
+    "first_caption",
+    "num_captions",
+    "class_id",
+    "yes",
+    "tokens",
+    "no_tokens",
+    "caption_key",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairChoice:
+    """Which pairs to read, and of each which view and which caption; all (batch,)."""
+
+    rows: Int[np.ndarray, " batch"]
+    views: Int[np.ndarray, " batch"]
+    captions: Int[np.ndarray, " batch"]
+
+    def part(self, which: slice) -> "PairChoice":
+        """The choice for some of the batch."""
+        return PairChoice(
+            rows=self.rows[which], views=self.views[which], captions=self.captions[which]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedPairs:
+    """A batch of pairs as teaching needs it.
+
+    Attributes:
+        image: Image embeddings, L2-normalised.
+        yes: Caption embeddings.
+        tokens: Token ids of what the no tower reads.
+        caption_keys: Equal for equal captions.
+        class_ids: -1 where a pair has no class.
+    """
+
+    image: Float[Tensor, "batch dim"]
+    yes: Float[Tensor, "batch dim"]
+    tokens: Int[Tensor, "batch length"]
+    caption_keys: Int[Tensor, " batch"]
+    class_ids: Int[Tensor, " batch"]
+
+
+class EmbeddingCache:
+    """A finished cache, opened for reading.
+
+    Args:
+        folder: Where `build_cache` wrote it.
+
+    Raises:
+        DataError: If there is none, it is not finished, or its files do not fit together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder / MANIFEST)
+        self._arrays = {
+            name: _open_array(folder / f"{name}.npy")
+            for name in ARRAYS
+            if name != "no_tokens" or (folder / "no_tokens.npy").exists()
+        }
+        num_rows, num_captions = self.manifest["num_rows"], self.manifest["num_captions"]
+        for name, array in self._arrays.items():
+            is_of_rows = name in ("image", "first_caption", "num_captions", "class_id")
+            expected = num_rows if is_of_rows else num_captions
+            if len(array) != expected:
+                raise DataError(
+                    f"{folder / name}.npy has {len(array)} rows; the manifest says {expected}."
+                )
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return self.manifest["num_rows"]
+
+    @property
+    def has_no_captions(self) -> bool:
+        """Whether it was built with hand-crafted "no" captions."""
+        return "no_tokens" in self._arrays
+
+    def choose(self, rows: Int[np.ndarray, " batch"], generator: np.random.Generator) -> PairChoice:
+        """Draw one of the views and one of the captions of each pair.
+
+        Args:
+            rows: Which pairs, in any order.
+            generator: Of the draws.
+        """
+        arrays = self._arrays
+        return PairChoice(
+            rows=rows,
+            views=generator.integers(arrays["image"].shape[1], size=len(rows)),
+            captions=arrays["first_caption"][rows]
+            + generator.integers(arrays["num_captions"][rows]),
+        )
+
+    def read(self, choice: PairChoice) -> EmbeddedPairs:
+        """Read pairs, in float32 and in the order of the choice."""
+        arrays, rows, captions = self._arrays, choice.rows, choice.captions
+        tokens = arrays["no_tokens" if self.has_no_captions else "tokens"]
+        return EmbeddedPairs(
+            image=_restore(arrays["image"][rows, choice.views]),
+            yes=_restore(arrays["yes"][captions]),
+            tokens=torch.from_numpy(tokens[captions].astype(np.int64)),
+            caption_keys=torch.from_numpy(arrays["caption_key"][captions]),
+            class_ids=torch.from_numpy(arrays["class_id"][rows]),
+        )
+
+
+def _restore(stored: np.ndarray) -> Tensor:
+    """Embeddings in float32, of length 1 again after their rounding.
+
+    Without that a caption and its "no", equal at the start, may have a cosine above 1, whose
+    distance is no number.
+    """
+    return F.normalize(torch.from_numpy(stored.astype(np.float32)), dim=-1)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a manifest: {error}") from error
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path} is not a manifest: it holds a {type(manifest).__name__}.")
+    return manifest
+
+
+def check_identity(folder: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Compare a cache with what it should be made from.
+
+    Raises:
+        DataError: If they differ, naming what differs.
+    """
+    differences = [
+        f"{key} {manifest.get(key)!r} instead of {value!r}"
+        for key, value in identity.items()
+        if manifest.get(key) != value
+    ]
+    if differences:
+        raise DataError(
+            f"The cache {folder} was built from something else: {'; '.join(differences)}. "
+            "Delete it or name another folder."
+        )
+
+
+def _open_array(path: Path) -> np.ndarray:
+    """Memory-map an array for reading."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,396 @@
+"""The detector: class names in, and for every image one of them or "none of these" out."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from clipn.data.images import ImageSource, LoadedBatch, load_batches
+from clipn.errors import DataError, ModelError, NotCalibratedError
+from clipn.files import write_aside, write_json
+from clipn.metrics import threshold_at_tpr
+from clipn.model import CLIPN, ClassBank, load_model
+from clipn.model.bank_cache import cached_class_bank
+from clipn.model.clipn import HOW_TO_GET_A_NO
+from clipn.predictions import NONE_OF_THESE, Prediction, Predictions, Rule
+from clipn.scores import Score, get_score
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+CONFIG, BANKS, MODEL = "detector.json", "banks.safetensors", "model"
+MIN_CALIBRATION_IMAGES = 20  # below that, a share of 95 % is not even one image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Where a threshold is from.
+
+    Attributes:
+        tpr: Share of the ID images that it keeps.
+        num_images: How many ID images there were.
+    """
+
+    tpr: float
+    num_images: int
+
+
+class _Answers(NamedTuple):
+    """A batch of readable images: all (batch,)."""
+
+    scores: Float[np.ndarray, " batch"]
+    best: Int[np.ndarray, " batch"]
+    refused: Bool[np.ndarray, " batch"] | None
+
+
+class Detector:
+    """Tells which of the given classes an image shows, or that it shows none of them.
+
+    What decides is, in this order: the threshold, if one was given or calibrated; the rule that was
+    asked for; the score's own rule ("ctw" and "atd" have one).
+
+    Args:
+        model: A CLIP with its "no"; a plain CLIP works with the scores that need none.
+        class_names: The classes, none empty and none twice.
+        score: Name of the score, one of `clipn.scores.SCORES`.
+        rule: "ctw" or "atd", to decide by that rule whatever the score; the score's own by default.
+        threshold: Refuse images that score below it.
+        templates: Prompt templates with one {}; the model's own by default.
+        negated_templates: Of the hand-crafted variant; the model's own by default.
+        batch_size: Images embedded at once.
+        num_workers: Threads that read images.
+
+    Raises:
+        ModelError: If score or rule need a "no" that the model has not learned.
+        ValueError: If a name or an option is wrong.
+
+    Attributes:
+        model: The model.
+        bank: The embedded class names.
+        score_name: Which score is taken.
+        rule: What decides; None until a score without a rule of its own is calibrated.
+        threshold: Of the rule "threshold".
+        calibration: Where the threshold is from, if `calibrate` made it.
+    """
+
+    def __init__(
+        self,
+        model: CLIPN,
+        class_names: Sequence[str],
+        *,
+        score: str = "atd",
+        rule: Literal["ctw", "atd"] | None = None,
+        threshold: float | None = None,
+        templates: Sequence[str] | None = None,
+        negated_templates: Sequence[str] | None = None,
+        batch_size: int = 64,
+        num_workers: int = 2,
+    ) -> None:
+        bank = cached_class_bank(
+            model, class_names, templates=templates, negated_templates=negated_templates
+        )
+        self._set_up(model, bank, score, rule, threshold)
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def _set_up(
+        self,
+        model: CLIPN,
+        bank: ClassBank,
+        score: str,
+        rule: str | None,
+        threshold: float | None,
+    ) -> None:
+        """Check how to score and decide."""
+        self._score: Score = get_score(score)
+        if rule not in (None, "ctw", "atd"):
+            raise ValueError(f"rule must be 'ctw', 'atd' or None; got {rule!r}.")
+        if (self._score.needs_no or rule is not None) and bank.no is None:
+            raise ModelError(f'The {rule or score} needs a "no". {HOW_TO_GET_A_NO}')
+        if threshold is not None and not math.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number; got {threshold}.")
+        self.model, self.bank, self.score_name = model, bank, score
+        self.threshold: float | None = threshold
+        self.calibration: Calibration | None = None
+        own_rule: Rule | None = score if self._score.refuses else None  # pyright: ignore[reportAssignmentType]
+        self.rule: Rule | None = "threshold" if threshold is not None else (rule or own_rule)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the bank's rows."""
+        return self.bank.names
+
+    def __repr__(self) -> str:
+        return (
+            f"Detector({len(self.class_names)} classes, score={self.score_name!r}, "
+            f"rule={self.rule!r}, threshold={self.threshold})"
+        )
+
+    # Answers
+
+    def predict(
+        self,
+        images: Iterable[ImageSource] | ImageSource,
+        *,
+        on_error: Literal["raise", "keep"] = "raise",
+    ) -> Predictions:
+        """Answer for images.
+
+        Args:
+            images: Paths, PIL images, arrays (height, width, channels), tensors (channels, height,
+                width), encoded bytes, or any iterable of them; it is read lazily, batch by batch.
+            on_error: "raise" at an image that cannot be read, or "keep" an answer that says why.
+
+        Returns:
+            One answer an image, in order.
+
+        Raises:
+            DataError: If an image cannot be read.
+            NotCalibratedError: If nothing decides yet.
+        """
+        rule = self._decided_rule()
+        items = tuple(self.stream(images, on_error=on_error))
+        return Predictions(
+            items=items, score_name=self.score_name, rule=rule, threshold=self.threshold
+        )
+
+    def stream(
+        self,
+        images: Iterable[ImageSource] | ImageSource,
+        *,
+        on_error: Literal["raise", "keep"] = "raise",
+    ) -> Iterator[Prediction]:
+        """Answer for more images than memory holds, one after the other; see `predict`."""
+        if on_error not in ("raise", "keep"):
+            raise ValueError(f"on_error must be 'raise' or 'keep'; got {on_error!r}.")
+        self._decided_rule()
+        return self._stream(images, on_error)
+
+    def _stream(
+        self, images: Iterable[ImageSource] | ImageSource, on_error: Literal["raise", "keep"]
+    ) -> Iterator[Prediction]:
+        for batch, answers in self._answer(images, on_error=on_error):
+            row_of = {row: position for position, row in enumerate(batch.rows)}
+            for row, name in enumerate(batch.names):
+                if row in batch.errors:
+                    yield Prediction(
+                        image=name,
+                        label="",
+                        score=math.nan,
+                        is_ood=None,
+                        best_class="",
+                        error=batch.errors[row],
+                    )
+                    continue
+                assert answers is not None
+                assert answers.refused is not None
+                position = row_of[row]
+                best = self.class_names[answers.best[position]]
+                is_ood = bool(answers.refused[position])
+                yield Prediction(
+                    image=name,
+                    label=NONE_OF_THESE if is_ood else best,
+                    score=float(answers.scores[position]),
+                    is_ood=is_ood,
+                    best_class=best,
+                )
+
+    def score(self, images: Iterable[ImageSource] | ImageSource) -> Float[np.ndarray, " images"]:
+        """Score images: higher = more in-distribution.
+
+        Args:
+            images: See `predict`.
+
+        Returns:
+            One score an image, float64.
+
+        Raises:
+            DataError: If an image cannot be read.
+        """
+        parts = [answers.scores for _, answers in self._answer(images, on_error="raise") if answers]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def calibrate(
+        self, id_images: Iterable[ImageSource] | ImageSource, *, tpr: float = 0.95
+    ) -> float:
+        """Set the threshold that keeps a share of the user's own in-distribution images.
+
+        Args:
+            id_images: Images of the classes, not used for anything else; at least a hundred, better
+                more.
+            tpr: Share of them to keep, in (0, 1].
+
+        Returns:
+            The threshold, which from now on decides.
+
+        Raises:
+            DataError: If an image cannot be read, or there is none.
+            ValueError: If `tpr` lies outside (0, 1].
+        """
+        if not 0 < tpr <= 1:
+            raise ValueError(f"tpr must lie in (0, 1]; got {tpr}.")
+        scores = self.score(id_images)
+        if scores.size == 0:
+            raise DataError("Calibration needs at least one image; got none.")
+        if scores.size < MIN_CALIBRATION_IMAGES:
+            log.warning(
+                "A threshold from %d images is a rough guess; take a hundred or more.", scores.size
+            )
+        self.threshold = threshold_at_tpr(scores, tpr=tpr)
+        self.calibration = Calibration(tpr=tpr, num_images=scores.size)
+        self.rule = "threshold"
+        return self.threshold
+
+    def _decided_rule(self) -> Rule:
+        if self.rule is None:
+            raise NotCalibratedError(
+                f"The score {self.score_name!r} has no decision rule of its own: calibrate "
+                "the detector on images of your classes, or give it a threshold."
+            )
+        return self.rule
+
+    def _answer(
+        self, images: Iterable[ImageSource] | ImageSource, *, on_error: Literal["raise", "keep"]
+    ) -> Iterator[tuple[LoadedBatch, _Answers | None]]:
+        """Read and score images batch by batch; None for a batch without a readable image."""
+        batches = load_batches(
+            _as_iterable(images),
+            self.model.preprocess,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
+        for batch in batches:
+            if batch.errors and on_error == "raise":
+                raise DataError(next(iter(batch.errors.values())))
+            yield batch, None if batch.pixels is None else self._score_pixels(batch.pixels)
+
+    @torch.inference_mode()
+    def _score_pixels(self, pixels: Float[Tensor, "batch 3 height width"]) -> _Answers:
+        """Embed, compare, score, decide."""
+        embeddings = self.model.encode_image(pixels)
+        logits = self.model.logits(embeddings, self.bank)
+        # In float64: a softmax of logits times 100 rounds to 1 in float32 long before it does here.
+        yes = logits.yes.double()
+        no = None if logits.no is None else logits.no.double()
+        inputs = {
+            "logits_yes_no": (yes, no),
+            "logits_yes": (yes,),
+            "cosines": (yes / self.model.tau,),
+        }
+        scores = self._score.function(*inputs[self._score.needs]).cpu().numpy()
+        refused = None
+        if self.rule == "threshold":
+            refused = scores < self.threshold
+        elif self.rule is not None:
+            refuses = get_score(self.rule).refuses
+            assert refuses is not None
+            refused = refuses(yes, no).cpu().numpy()
+        return _Answers(scores, yes.argmax(dim=-1).cpu().numpy(), refused)
+
+    # Folders
+
+    def save(self, folder: str | Path) -> None:
+        """Write this detector as a folder: class names, banks, calibration and the model.
+
+        A model that a name loads anywhere ("compact", "ARCHITECTURE/TAG", "hf-hub:...") is kept as
+        that name, any other as a model folder within.
+
+        Args:
+            folder: Made if missing; files of a detector in it are replaced.
+        """
+        folder = Path(folder)
+        if self.model.reference is None:
+            self.model.save(folder / MODEL)
+        bank = {"yes": self.bank.yes} | ({} if self.bank.no is None else {"no": self.bank.no})
+        with write_aside(folder / BANKS) as aside:
+            save_file({name: rows.cpu().contiguous() for name, rows in bank.items()}, aside)
+        write_json(
+            folder / CONFIG,
+            {
+                "format_version": FORMAT_VERSION,
+                "model": self.model.reference,
+                "model_fingerprint": self.model.fingerprint(),
+                "class_names": list(self.class_names),
+                "templates": list(self.bank.templates),
+                "score": self.score_name,
+                "rule": self.rule,
+                "threshold": self.threshold,
+                "calibration": asdict(self.calibration) if self.calibration else None,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> "Detector":
+        """Read a detector that `save` wrote.
+
+        Args:
+            folder: Where it is.
+            device: Where to put the weights.
+
+        Raises:
+            ModelError: If it is damaged, or its model is no longer the one it was made with.
+        """
+        folder = Path(folder)
+        config = _read_config(folder)
+        model = load_model(config["model"] or folder / MODEL, device=device)
+        if model.fingerprint() != config["model_fingerprint"]:
+            raise ModelError(
+                f"The detector {folder} was made with other weights of "
+                f"{config['model'] or MODEL!r}."
+            )
+        try:
+            banks = load_file(folder / BANKS, device=str(device))
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{folder / BANKS} cannot be read: {error}") from error
+        detector = cls.__new__(cls)
+        try:
+            bank = ClassBank(
+                names=tuple(config["class_names"]),
+                templates=tuple(config["templates"]),
+                yes=banks["yes"],
+                no=banks.get("no"),
+            )
+            rule = config["rule"] if config["rule"] in ("ctw", "atd") else None
+            detector._set_up(model, bank, config["score"], rule, config["threshold"])
+            if config["calibration"]:
+                detector.calibration = Calibration(**config["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{folder / CONFIG} is damaged: {error!r}") from error
+        detector.batch_size, detector.num_workers = 64, 2
+        return detector
+
+
+def _as_iterable(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageSource]:
+    """A single image as a list of one."""
+    if isinstance(images, str | bytes | Path | Image.Image):
+        return [images]
+    if isinstance(images, np.ndarray | Tensor) and images.ndim < 4:
+        return [images]
+    return images
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a detector folder."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder} is no detector folder: {CONFIG} cannot be read ({error})."
+        ) from error
+    if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION:
+        raise ModelError(f"{path} is not a detector of format version {FORMAT_VERSION}.")
+    required = ("model", "model_fingerprint", "class_names", "templates", "score", "rule")
+    if missing := [key for key in (*required, "threshold", "calibration") if key not in config]:
+        raise ModelError(f"{path} lacks {', '.join(missing)}.")
+    return config

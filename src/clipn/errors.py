@@ -1,0 +1,21 @@
+"""The errors that a program may want to handle; wrong arguments are ValueError or TypeError."""
+
+
+class ClipnError(Exception):
+    """A problem with something outside the program: weights, images, files."""
+
+
+class ModelError(ClipnError):
+    """Weights that cannot be loaded, do not fit, or cannot do what is asked of them."""
+
+
+class DataError(ClipnError):
+    """Images, captions or caches that cannot be read or do not belong together."""
+
+
+class TrainingError(ClipnError):
+    """A training run that cannot start or go on."""
+
+
+class NotCalibratedError(ClipnError):
+    """A decision is asked for, but the score has no rule of its own and no threshold was set."""

@@ -1,0 +1,1 @@
+"""The compact model, a small real CLIP with its "no"; README.md here is its card."""

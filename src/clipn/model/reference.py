@@ -1,0 +1,119 @@
+"""Checkpoints of the reference implementation, `epoch_N.pt`, read without running any code."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+
+from clipn.errors import ModelError
+from clipn.model.base import BaseClip, build_base, check_architecture_name
+from clipn.model.clipn import CLIPN
+from clipn.model.folder import refuse_misfits
+from clipn.model.text_tower import is_finite
+
+TEXT_PARTS = (
+    "transformer",
+    "token_embedding",
+    "positional_embedding",
+    "ln_final",
+    "text_projection",
+)
+
+
+def import_reference_checkpoint(path: Path, architecture: str | Path) -> CLIPN:
+    """Read a checkpoint of either variant; the prompts in it tell which it is.
+
+    Args:
+        path: The checkpoint: a dict with `state_dict`, or a state dict itself.
+        architecture: A name of open_clip's, or a JSON file with a model configuration of its kind,
+            since the checkpoint stores none.
+
+    Returns:
+        A self-contained model: base and "no" weights both come from the checkpoint.
+
+    Raises:
+        ModelError: If the file cannot be read safely, or does not fit the architecture.
+    """
+    state = {_rename(key): tensor.float() for key, tensor in _read_state_dict(path).items()}
+    model = CLIPN(_build_architecture(architecture))
+    if not any(key.startswith("no_tower.text.") for key in state):
+        raise ModelError(f"{path} holds no weights of a no tower (transformer_no.* and others).")
+    if "no_tower.prompts" in state:
+        model.add_no_tower(variant="learnable", num_prompts=len(state["no_tower.prompts"]))
+    else:
+        model.add_no_tower(variant="handcrafted")
+    refuse_misfits(
+        {_reference_name(key): tuple(tensor.shape) for key, tensor in state.items()},
+        {_reference_name(key): tuple(t.shape) for key, t in model.state_dict().items()},
+        what=str(path),
+    )
+    model.load_state_dict(state)
+    if not is_finite(model):
+        raise ModelError(f"{path} holds weights that are NaN or infinite.")
+    return model.eval()
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, by key without the prefix `module.`."""
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} was refused: reading it would run code or unknown types "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise ModelError(f"{path} holds no state_dict.")
+    if strays := [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        raise ModelError(
+            f"{path} holds entries that are not weights: {', '.join(map(str, strays[:6]))}."
+        )
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _build_architecture(architecture: str | Path) -> BaseClip:
+    """An untrained CLIP from a JSON file or one of open_clip's names."""
+    path = Path(architecture)
+    if path.suffix == ".json":
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} cannot be read as a model configuration: {error}") from error
+        if not isinstance(config, dict):
+            raise ModelError(
+                f"{path} is no model configuration: it holds a {type(config).__name__}."
+            )
+        return build_base(config, name=path.stem)
+    name = str(architecture)
+    check_architecture_name(name)
+    return build_base(open_clip.get_model_config(name) or {}, name=name)
+
+
+def _rename(key: str) -> str:
+    """A key of the reference as ours: `ln_final_no.bias` -> `no_tower.text.ln_final.bias`."""
+    if key == "prompt_no":
+        return "no_tower.prompts"
+    part, dot, rest = key.partition(".")
+    if part in TEXT_PARTS:
+        return f"text.{part}{dot}{rest}"
+    if part.endswith("_no") and part.removesuffix("_no") in TEXT_PARTS:
+        return f"no_tower.text.{part.removesuffix('_no')}{dot}{rest}"
+    return key
+
+
+def _reference_name(key: str) -> str:
+    """A key of ours as the reference's, for messages about its files."""
+    if key == "no_tower.prompts":
+        return "prompt_no"
+    if key.startswith("no_tower.text."):
+        part, dot, rest = key.removeprefix("no_tower.text.").partition(".")
+        return f"{part}_no{dot}{rest}"
+    return key.removeprefix("text.")

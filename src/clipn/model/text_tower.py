@@ -1,0 +1,134 @@
+"""open_clip's text transformer, taken out of its CLIP: the yes tower, and the no tower's form."""
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.transformer import TextTransformer, text_global_pool
+from torch import Tensor, nn
+
+from clipn.errors import ModelError
+
+# Where the embedding is read off at or before the end token, later tokens cannot reach it.
+CUTTABLE_POOLING = ("argmax", "eos")
+
+
+class TextTower(nn.Module):
+    """A text transformer of open_clip's own, with a place for prompts added to its input.
+
+    The modules are shared with the CLIP that they come from. open_clip keeps them in the model
+    itself (`CLIP`) or in `model.text` (`CustomTextCLIP`); here they always bear the same names.
+
+    Args:
+        clip: An open_clip model.
+
+    Raises:
+        ModelError: If its text tower cannot get a "no".
+    """
+
+    attn_mask: Tensor | None
+
+    def __init__(self, clip: nn.Module) -> None:
+        super().__init__()
+        source = _find_text_transformer(clip)
+        self.token_embedding: nn.Embedding = source.token_embedding
+        self.positional_embedding: nn.Parameter = source.positional_embedding
+        self.transformer: nn.Module = source.transformer
+        self.ln_final: nn.Module = source.ln_final
+        self.text_projection: nn.Module | nn.Parameter | None = source.text_projection
+        is_inlined = isinstance(clip, CLIP)
+        self.pool_type: str = source.text_pool_type if is_inlined else source.pool_type
+        self.eos_id: int = source.text_eos_id if is_inlined else source.eos_id
+        self.register_buffer("attn_mask", source.attn_mask, persistent=False)
+
+    @property
+    def context_length(self) -> int:
+        """Number of tokens of a full caption."""
+        return len(self.positional_embedding)
+
+    @property
+    def width(self) -> int:
+        """Size of a token's embedding."""
+        return self.positional_embedding.shape[1]
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees only those before it."""
+        return self.attn_mask is not None
+
+    def cut(self, tokens: Int[Tensor, "batch length"]) -> Int[Tensor, "batch cut_length"]:
+        """Drop the columns after the last end token of the batch, where that cannot change a thing.
+
+        In a causal tower that reads its embedding off at the end token this is exact; any other
+        tower gets its tokens back as they are.
+
+        Args:
+            tokens: Token ids, padded at the end.
+
+        Returns:
+            The first columns of `tokens`.
+        """
+        if not self.is_causal or self.pool_type not in CUTTABLE_POOLING or len(tokens) == 0:
+            return tokens
+        is_end = tokens == self.eos_id if self.pool_type == "eos" else tokens
+        return tokens[:, : int(is_end.int().argmax(dim=-1).max()) + 1]
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        prompt: Float[Tensor, "#batch length width"] | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Embed token ids.
+
+        Args:
+            tokens: Token ids, `cut` or at full length.
+            prompt: Added to the token and positional embeddings at every position.
+
+        Returns:
+            Embeddings, not normalised.
+        """
+        length = tokens.shape[1]
+        x = self.token_embedding(tokens) + self.positional_embedding[:length]
+        if prompt is not None:
+            x = x + prompt
+        mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
+        x = self.ln_final(self.transformer(x, attn_mask=mask))
+        pooled = text_global_pool(x, tokens, self.pool_type, eos_token_id=self.eos_id)
+        if self.text_projection is None:
+            return pooled
+        if isinstance(self.text_projection, nn.Module):
+            return self.text_projection(pooled)
+        return pooled @ self.text_projection
+
+    def trainable_copy(self) -> "TextTower":
+        """A copy that shares nothing with this tower and learns: the no tower at its start."""
+        return copy.deepcopy(self).requires_grad_(True)
+
+
+def _find_text_transformer(clip: nn.Module) -> Any:
+    """The module that holds the text transformer's parts, or a reason why there is none."""
+    needs = "CLIPN needs a CLIP whose text tower is open_clip's own transformer"
+    if type(clip) is CLIP:
+        return clip
+    if type(clip) is not CustomTextCLIP:
+        raise ModelError(f"{type(clip).__name__} cannot get a 'no': {needs}, as in ViT-B-16.")
+    tower = clip.text
+    if not isinstance(tower, TextTransformer):
+        raise ModelError(f"A text tower of type {type(tower).__name__} cannot get a 'no': {needs}.")
+    if tower.cls_emb is not None or tower.use_pad_mask:
+        raise ModelError(
+            f"A text tower with a class token or padding mask cannot get a 'no': {needs}."
+        )
+    return tower
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters, trainable or not."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def is_finite(module: nn.Module) -> bool:
+    """Whether no weight is NaN or infinite."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())

@@ -1,0 +1,83 @@
+"""What a detector answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NONE_OF_THESE = "none of these"
+Rule = Literal["ctw", "atd", "threshold"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        image: The path as it was given, or a description such as "<PIL image 640x480>".
+        label: The class that it shows, or "none of these"; empty if the image could not be read.
+        score: Higher = more in-distribution; NaN if the image could not be read.
+        is_ood: Whether it shows none of the classes; None if the image could not be read.
+        best_class: The most likely class, also where it was refused.
+        error: Why the image could not be read.
+    """
+
+    image: str
+    label: str
+    score: float
+    is_ood: bool | None
+    best_class: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions(Sequence[Prediction]):
+    """The answers for several images, in their order.
+
+    Attributes:
+        items: One answer an image.
+        score_name: Which score was taken.
+        rule: What decided: a rule of the paper ("ctw", "atd") or a threshold.
+        threshold: Of the rule "threshold": scores below it were refused.
+    """
+
+    items: tuple[Prediction, ...]
+    score_name: str
+    rule: Rule
+    threshold: float | None
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Prediction]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Sequence[Prediction]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self.items)
+
+    @property
+    def scores(self) -> Float[np.ndarray, " images"]:
+        """All scores, NaN for images that could not be read."""
+        return np.array([item.score for item in self.items], dtype=np.float64)
+
+    @property
+    def unreadable(self) -> tuple[Prediction, ...]:
+        """The images that could not be read."""
+        return tuple(item for item in self.items if item.error is not None)
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """A pandas table with a row an image and the fields of `Prediction` as columns."""
+        # Imported here because it takes as long as everything else that an answer needs.
+        import pandas as pd
+
+        names = list(Prediction.__dataclass_fields__)
+        return pd.DataFrame([asdict(item) for item in self.items], columns=names)

@@ -1,0 +1,143 @@
+"""Checkpoints of a run: whole or not there, and nothing in them is ever unpickled.
+
+OUT_DIR/checkpoints/step-00000500/state.json              step and what the run depends on
+                                  weights.safetensors     the no tower
+                                  optimizer.safetensors   AdamW's moments, by parameter name
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from clipn.errors import TrainingError
+
+NUM_KEPT = 2
+STATE, WEIGHTS, OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a run goes on from.
+
+    Attributes:
+        step: Steps done.
+        recipe: What the run depends on (`TrainConfig.recipe` and the data).
+        weights: State of the no tower.
+        moments: AdamW's state, keyed "parameter/moment".
+    """
+
+    step: int
+    recipe: dict[str, Any]
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    step: int,
+    recipe: dict[str, Any],
+    module: nn.Module,
+    optimizer: torch.optim.AdamW,
+) -> None:
+    """Write a checkpoint aside, rename it into place, drop all but the last two.
+
+    Args:
+        folder: Of all checkpoints of the run.
+        step: Steps done.
+        recipe: What the run depends on.
+        module: What is trained.
+        optimizer: Its optimizer.
+    """
+    aside, final = folder / ".aside", folder / f"step-{step:08d}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file(_on_cpu(module.state_dict()), aside / WEIGHTS)
+    moments = {
+        f"{name}/{moment}": value
+        for name, parameter in module.named_parameters()
+        for moment, value in optimizer.state[parameter].items()
+    }
+    save_file(_on_cpu(moments), aside / OPTIMIZER)
+    (aside / STATE).write_text(json.dumps({"step": step, "recipe": recipe}, indent=2))
+    if final.exists():
+        shutil.rmtree(final)
+    aside.rename(final)
+    for old in _list(folder)[:-NUM_KEPT]:
+        shutil.rmtree(old)
+
+
+def load_last_checkpoint(folder: Path, *, recipe: dict[str, Any]) -> Checkpoint | None:
+    """Read the last checkpoint of a run.
+
+    Args:
+        folder: Of all checkpoints of the run.
+        recipe: What the run depends on now.
+
+    Returns:
+        The checkpoint; None if there is none yet.
+
+    Raises:
+        TrainingError: If it is damaged, or the run depended on something else.
+    """
+    folders = _list(folder)
+    if not folders:
+        return None
+    last = folders[-1]
+    try:
+        state = json.loads((last / STATE).read_text())
+        weights, moments = load_file(last / WEIGHTS), load_file(last / OPTIMIZER)
+        step, found = int(state["step"]), dict(state["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise TrainingError(
+            f"The checkpoint {last} cannot be read ({error}); "
+            "delete it to go on from the one before."
+        ) from error
+    if changed := _differences(found, recipe):
+        raise TrainingError(
+            f"{folder.parent} holds a run with other settings: {'; '.join(changed)}. "
+            "Use the same settings to go on with it, or another out_dir."
+        )
+    return Checkpoint(step=step, recipe=found, weights=weights, moments=moments)
+
+
+def restore(checkpoint: Checkpoint, *, module: nn.Module, optimizer: torch.optim.AdamW) -> None:
+    """Put a checkpoint's weights and moments back, bit for bit."""
+    module.load_state_dict(checkpoint.weights)
+    for name, parameter in module.named_parameters():
+        optimizer.state[parameter] = {
+            key.rpartition("/")[2]: value.clone()
+            if key.endswith("/step")
+            else value.to(parameter.device)
+            for key, value in checkpoint.moments.items()
+            if key.rpartition("/")[0] == name
+        }
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that share no memory, as safetensors wants them."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _list(folder: Path) -> list[Path]:
+    """Finished checkpoints, the oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Settings that differ, each as "name was X and is Y"."""
+    differences = []
+    for key in sorted(found.keys() | wanted.keys()):
+        old, new = found.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            differences += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            differences.append(f"{prefix}{key} was {old!r} and is {new!r}")
+    return differences

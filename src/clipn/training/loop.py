@@ -1,0 +1,239 @@
+"""Teaching "no", read from top to bottom.
+
+In one process, or over several with torchrun (gloo on CPUs, nccl on GPUs), with the same result:
+
+    clipn train --model ViT-B-16/laion2b_s34b_b88k --pairs.source "cc3m/*.tar" --out-dir run
+    torchrun --nproc-per-node 4 -m clipn.cli.main train --model ... --out-dir run
+
+The frozen towers are run once, into a cache. A step then only embeds the "no" of its captions.
+Every draw (order, caption, view, prompt) is a function of the seed and the step, so a run that is
+interrupted and started again ends with the same weights as one that is not.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch import Tensor
+
+from clipn import distributed
+from clipn.errors import TrainingError
+from clipn.files import write_text
+from clipn.losses import ClipnLoss, clipn_loss, match_pairs
+from clipn.model import CLIPN, load_model, save_model
+from clipn.training.batches import Batch, BatchPlan
+from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
+from clipn.training.config import TrainConfig
+from clipn.training.embeddings import open_cache
+from clipn.training.optim import build_optimizer, learning_rate
+
+Evaluate = Callable[[CLIPN], Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """A line of the log.
+
+    Attributes:
+        step: Steps done.
+        num_steps: Steps of the whole run.
+        epoch: Passes over the pairs, as a fraction.
+        loss: 0.5 * the sum of the three terms that follow.
+        lr: Learning rate of the step.
+        pairs_per_second: Over all ranks, since the line before.
+    """
+
+    step: int
+    num_steps: int
+    epoch: float
+    loss: float
+    itbo_diagonal: float
+    itbo_off_diagonal: float
+    tso: float
+    lr: float
+    pairs_per_second: float
+
+
+def train(
+    config: TrainConfig,
+    *,
+    model: CLIPN | None = None,
+    evaluate: Evaluate | None = None,
+    on_shard: Callable[[int, int], None] | None = None,
+    on_step: Callable[[StepRecord], None] | None = None,
+) -> CLIPN:
+    """Teach a CLIP to say "no".
+
+    Args:
+        config: Everything that the result depends on.
+        model: What to teach, instead of loading `config.model`.
+        evaluate: Called after each epoch (see `evaluate_every`) on the first rank with the model as
+            it is; the figures that it returns go into the log.
+        on_shard: Called with (shards done, shards in all) while the cache is built.
+        on_step: Called with each line of the log, on the first rank.
+
+    Returns:
+        The taught model; it is also in `config.out_dir`, as a model folder.
+
+    Raises:
+        ModelError: If the model cannot be loaded or cannot get a "no".
+        DataError: If the pairs cannot be read, too many are bad, or the cache does not belong to
+            them.
+        TrainingError: If the run in `out_dir` is another one, or the loss is no longer a number.
+
+    Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023.
+    """
+    fabric = _launch(config)
+
+    # What is taught
+    model = load_model(config.model) if model is None else model
+    if not model.has_no:
+        model.add_no_tower(variant=config.variant, num_prompts=config.num_prompts)
+    model.to(fabric.device)
+    no_tower = model.no_tower
+    assert no_tower is not None
+
+    # What it is taught with
+    cache = open_cache(config, model, on_shard=on_shard)
+    plan = BatchPlan(
+        cache=cache,
+        batch_size=config.batch_size,
+        num_prompts=no_tower.num_prompts,
+        seed=config.seed,
+    ).fit(num_ranks=fabric.world_size)
+    num_steps = config.epochs * plan.steps_an_epoch
+
+    # Where it goes on
+    optimizer = build_optimizer(no_tower, config)
+    recipe = {**config.recipe(), "data_fingerprint": cache.manifest["data_fingerprint"]}
+    checkpoints, log = config.out_dir / "checkpoints", config.out_dir / "log.jsonl"
+    first_step = 0
+    if checkpoint := load_last_checkpoint(checkpoints, recipe=recipe):
+        restore(checkpoint, module=no_tower, optimizer=optimizer)
+        first_step = checkpoint.step
+    if fabric.is_global_zero:
+        _cut_log(log, first_step)
+    trainee, optimizer_on_device = fabric.setup(no_tower, optimizer)
+
+    model.train()
+    start, start_step = time.monotonic(), first_step
+    for step in range(first_step, num_steps):
+        lr = learning_rate(step, num_steps=num_steps, config=config)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        batch = plan.read(step, rank=fabric.global_rank, num_ranks=fabric.world_size)
+        losses = _losses(trainee, batch, tau=model.tau, device=fabric.device)
+        optimizer_on_device.zero_grad(set_to_none=True)
+        fabric.backward(losses.total)
+        _refuse_nan(losses, step)
+        optimizer_on_device.step()
+
+        done = step + 1
+        is_last, is_epoch = done == num_steps, done % plan.steps_an_epoch == 0
+        if fabric.is_global_zero and (done % config.log_every == 0 or is_last):
+            now = time.monotonic()
+            record = StepRecord(
+                step=done,
+                num_steps=num_steps,
+                epoch=done / plan.steps_an_epoch,
+                loss=losses.total.item(),
+                itbo_diagonal=losses.itbo_diagonal.item(),
+                itbo_off_diagonal=losses.itbo_off_diagonal.item(),
+                tso=losses.tso.item(),
+                lr=lr,
+                pairs_per_second=plan.batch_size * (done - start_step) / max(now - start, 1e-9),
+            )
+            start, start_step = now, done
+            _append(log, asdict(record))
+            if on_step:
+                on_step(record)
+        if evaluate and is_epoch and (done // plan.steps_an_epoch) % config.evaluate_every == 0:
+            if fabric.is_global_zero:
+                figures = dict(evaluate(model.eval()))
+                _append(log, {"step": done, "evaluation": figures})
+                model.train()
+            fabric.barrier()
+        if fabric.is_global_zero and (done % config.checkpoint_every == 0 or is_last):
+            save_checkpoint(
+                checkpoints, step=done, recipe=recipe, module=no_tower, optimizer=optimizer
+            )
+
+    model.eval()
+    if fabric.is_global_zero:
+        save_model(model, config.out_dir, training={**recipe, "num_pairs": len(cache)})
+    fabric.barrier()
+    return model
+
+
+def _launch(config: TrainConfig) -> Fabric:
+    """Join the other ranks if torchrun started us, else run in this one process."""
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+        strategy = "ddp"
+    else:
+        devices, num_nodes, strategy = 1, 1, "auto"
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        precision=config.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _losses(
+    trainee: Callable[..., Tensor], batch: Batch, *, tau: float, device: torch.device
+) -> ClipnLoss:
+    """The losses of the whole batch, gathered from all ranks."""
+    pairs = batch.pairs
+    prompt_ids = None if batch.prompt_ids is None else batch.prompt_ids.to(device)
+    no = trainee(pairs.tokens.to(device), prompt_ids).float()
+    matches = match_pairs(
+        distributed.gather(pairs.caption_keys.to(device)),
+        distributed.gather(pairs.class_ids.to(device)),
+    )
+    image, yes = (distributed.gather(t.to(device)) for t in (pairs.image, pairs.yes))
+    return clipn_loss(image, yes, distributed.gather(no), tau=tau, matches=matches)
+
+
+def _refuse_nan(losses: ClipnLoss, step: int) -> None:
+    """Stop before a loss that is no number reaches the weights."""
+    if not math.isfinite(losses.total.item()):
+        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses._asdict().items())
+        raise TrainingError(
+            f"The loss of step {step} is no longer a finite number ({terms}); "
+            "the last checkpoint is as it was. A lower lr or precision 32-true may help."
+        )
+
+
+def _append(log: Path, record: Mapping[str, Any]) -> None:
+    """Add a line to the log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _cut_log(log: Path, step: int) -> None:
+    """Drop the lines of steps that were done after the checkpoint and will be done again."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            is_kept = json.loads(line)["step"] <= step
+        except ValueError:  # a kill in the middle of a line
+            continue
+        if is_kept:
+            kept.append(line + "\n")
+    write_text(log, "".join(kept))

@@ -1,0 +1,79 @@
+"""What the tests share: the data beside the checkout, and small models with random weights."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from clipn.model import CLIPN, build_base
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+TINY_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+TINY_ARCHITECTURE = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": TINY_TEXT,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or fills the user's own caches, and none reaches for the network."""
+    monkeypatch.setenv("CLIPN_CACHE", str(tmp_path_factory.getbasetemp() / "clipn-cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder beside the checkout, with real images and the reference's fixtures."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is absent: it holds the real images and the reference's fixtures")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def _tiny_models() -> dict[str, CLIPN]:
+    torch.manual_seed(0)
+    models = {}
+    for variant in ("plain", "learnable", "handcrafted"):
+        model = CLIPN(build_base(TINY_ARCHITECTURE, name="tiny"))
+        if variant != "plain":
+            model.add_no_tower(variant=variant)
+            with torch.no_grad():
+                for parameter in model.no_tower.parameters():
+                    parameter.add_(0.02 * torch.randn_like(parameter))
+        models[variant] = model
+    return models
+
+
+@pytest.fixture
+def plain_model(_tiny_models: dict[str, CLIPN]) -> CLIPN:
+    """A tiny CLIP that has not learned to say no."""
+    return copy.deepcopy(_tiny_models["plain"])
+
+
+@pytest.fixture
+def learnable_model(_tiny_models: dict[str, CLIPN]) -> CLIPN:
+    """A tiny CLIPN with a pool of prompts; random weights."""
+    return copy.deepcopy(_tiny_models["learnable"])
+
+
+@pytest.fixture
+def handcrafted_model(_tiny_models: dict[str, CLIPN]) -> CLIPN:
+    """A tiny CLIPN with negated templates; random weights."""
+    return copy.deepcopy(_tiny_models["handcrafted"])
+
+
+@pytest.fixture(scope="session")
+def compact_model() -> CLIPN:
+    """The model that ships with the package."""
+    from clipn.model import load_model
+
+    return load_model("compact")
