@@ -53,22 +53,27 @@ def _tiny_models() -> dict[str, CLIPN]:
     return models
 
 
+def _copy(model: CLIPN) -> CLIPN:
+    """A copy for one test; the tokenizer never changes and takes long to copy."""
+    return copy.deepcopy(model, {id(model.tokenizer): model.tokenizer})
+
+
 @pytest.fixture
 def plain_model(_tiny_models: dict[str, CLIPN]) -> CLIPN:
     """A tiny CLIP that has not learned to say no."""
-    return copy.deepcopy(_tiny_models["plain"])
+    return _copy(_tiny_models["plain"])
 
 
 @pytest.fixture
 def learnable_model(_tiny_models: dict[str, CLIPN]) -> CLIPN:
     """A tiny CLIPN with a pool of prompts; random weights."""
-    return copy.deepcopy(_tiny_models["learnable"])
+    return _copy(_tiny_models["learnable"])
 
 
 @pytest.fixture
 def handcrafted_model(_tiny_models: dict[str, CLIPN]) -> CLIPN:
     """A tiny CLIPN with negated templates; random weights."""
-    return copy.deepcopy(_tiny_models["handcrafted"])
+    return _copy(_tiny_models["handcrafted"])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from clipn.data.images import ImageSource, LoadedBatch, load_batches
+from clipn.data.image_batches import LoadedBatch, load_batches
+from clipn.data.images import ImageSource
 from clipn.errors import DataError, ModelError, NotCalibratedError
 from clipn.files import write_aside, write_json
 from clipn.metrics import threshold_at_tpr
@@ -101,6 +102,11 @@ class Detector:
             model, class_names, templates=templates, negated_templates=negated_templates
         )
         self._set_up(model, bank, score, rule, threshold)
+        if unseen := model.unseen_words(self.class_names):
+            log.warning(
+                "The model has never read %s; class names with these words mean little to it.",
+                ", ".join(map(repr, unseen[:8])) + (" and more" if len(unseen) > 8 else ""),
+            )
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def _set_up(

@@ -15,7 +15,7 @@ from clipn.cli.outputs import show_progress
 class Options(DetectorOptions):
     """Options of `clipn calibrate`."""
 
-    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = ()
     """Images of the classes: files, folders, patterns, or - for paths on standard input."""
 
     out_dir: Path
@@ -27,6 +27,8 @@ class Options(DetectorOptions):
 
 def run(options: Options) -> int:
     """Calibrate and save; returns the exit code."""
+    if not options.images:
+        raise ValueError("IMAGES are missing: name files or folders with images of the classes.")
     paths = find_inputs(options.images)
     detector = build_detector(options)
     with show_progress("calibrating") as progress:

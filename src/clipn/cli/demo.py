@@ -1,12 +1,14 @@
 """The compact model on scikit-image's photographs: a table, and a page to look at."""
 
 import importlib.util
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from clipn.cli.outputs import print_table
+from clipn.files import write_aside
 
 # Photographs only: scikit-image also ships diagrams, test patterns and masks.
 PICTURES = (
@@ -34,7 +36,7 @@ class Options:
     """Options of `clipn demo`."""
 
     out_dir: Path = Path("demo")
-    """Gets the page of pictures, index.html."""
+    """Gets the photographs, and index.html, the page of pictures."""
 
     classes: tuple[str, ...] = CLASS_NAMES
     """What the pictures may show."""
@@ -42,7 +44,8 @@ class Options:
 
 def run(options: Options) -> int:
     """Detect, print, write the page; returns the exit code."""
-    pictures = find_pictures()
+    photos = options.out_dir / "photos"
+    pictures = [copy_whole(source, photos / source.name) for source in find_pictures()]
     from clipn.detector import Detector
     from clipn.model import load_model
     from clipn.report.pictures import write_picture_page
@@ -61,6 +64,13 @@ def run(options: Options) -> int:
     )
     Console(soft_wrap=True).print(f"Pictures: {page}", markup=False, highlight=False)
     return 0
+
+
+def copy_whole(source: Path, target: Path) -> Path:
+    """Copy a file whole or not at all; returns where it is now."""
+    with write_aside(target) as aside:
+        shutil.copyfile(source, aside)
+    return target
 
 
 def find_pictures() -> list[Path]:

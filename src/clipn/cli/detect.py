@@ -20,7 +20,7 @@ from clipn.cli.outputs import (
 class Options(DetectorOptions):
     """Options of `clipn detect`."""
 
-    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = ()
     """Files, folders (with their subfolders), patterns, or - for paths on standard input."""
 
     detector: Path | None = None

@@ -9,7 +9,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TextIO
 
 COMMANDS = {
     "demo": "the compact model on real photographs, as a table and a page of pictures",
@@ -44,16 +43,16 @@ def run(arguments: Sequence[str]) -> int:
         The exit code.
     """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        _write(_help(), sys.stdout)
+        print(_help())
         return DONE if arguments else WRONG_USAGE
     if arguments[0] == "--version":
-        _write(f"clipn {version('clipn')}", sys.stdout)
+        print(f"clipn {version('clipn')}")
         return DONE
     name, *rest = arguments
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."
-        _write(f"clipn: there is no command {name!r}; {hint}", sys.stderr)
+        _complain(f"clipn: there is no command {name!r}; {hint}")
         return WRONG_USAGE
     logging.basicConfig(level=logging.WARNING, format="clipn: %(message)s", stream=sys.stderr)
     return _run_command(name, rest)
@@ -72,21 +71,23 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
             module.Options, args=arguments, prog=f"clipn {name}", description=module.__doc__
         )
         return module.run(options)
+    except SystemExit as stop:  # how tyro ends --help and wrong usage
+        return int(stop.code or DONE)
     except ValueError as error:
-        _write(f"clipn {name}: {error}", sys.stderr)
+        _complain(f"clipn {name}: {error}")
         return WRONG_USAGE
     except ClipnError as error:
-        _write(f"clipn {name}: {error}", sys.stderr)
+        _complain(f"clipn {name}: {error}")
         return KNOWN_ERROR
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to be said to it.
         sys.stderr.close()
         return KNOWN_ERROR
     except OSError as error:
-        _write(f"clipn {name}: {error}", sys.stderr)
+        _complain(f"clipn {name}: {error}")
         return KNOWN_ERROR
     except KeyboardInterrupt:
-        _write(f"clipn {name}: interrupted", sys.stderr)
+        _complain(f"clipn {name}: interrupted")
         return INTERRUPTED
 
 
@@ -102,8 +103,9 @@ def _help() -> str:
     return "\n".join(lines)
 
 
-def _write(text: str, stream: TextIO) -> None:
-    print(text, file=stream)
+def _complain(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clipn.predictions import Predictions
 
 STDOUT = Path("-")
+WIDTH_OF_PIPES = 240
 MAX_ROWS = 200  # a longer table is no longer read; a file holds it all
 
 
@@ -43,6 +44,8 @@ def show_progress(what: str) -> Iterator[Progress]:
 def print_table(answers: "Predictions") -> None:
     """Print an answer a row, then the count of each label."""
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width; paths stay on one line
+        console = Console(width=WIDTH_OF_PIPES)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("image", overflow="fold")
     table.add_column("answer")

@@ -36,6 +36,7 @@ ARRAYS = (
     "no_tokens",
     "caption_key",
 )
+NUM_AXES = {"image": 3, "yes": 2, "tokens": 2, "no_tokens": 2}  # of the others 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +86,21 @@ class EmbeddingCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder / MANIFEST)
+        for key, kind in (("num_rows", int), ("num_captions", int), ("arrays", list)):
+            if not isinstance(value := self.manifest.get(key), kind):
+                raise DataError(f"{folder / MANIFEST} is damaged: its {key} is {value!r}.")
         self._arrays = {
             name: _open_array(folder / f"{name}.npy")
             for name in ARRAYS
-            if name != "no_tokens" or (folder / "no_tokens.npy").exists()
+            if name != "no_tokens" or name in self.manifest["arrays"]
         }
-        num_rows, num_captions = self.manifest["num_rows"], self.manifest["num_captions"]
         for name, array in self._arrays.items():
             is_of_rows = name in ("image", "first_caption", "num_captions", "class_id")
-            expected = num_rows if is_of_rows else num_captions
-            if len(array) != expected:
+            expected = self.manifest["num_rows" if is_of_rows else "num_captions"]
+            if array.ndim != NUM_AXES.get(name, 1) or len(array) != expected:
                 raise DataError(
-                    f"{folder / name}.npy has {len(array)} rows; the manifest says {expected}."
+                    f"{folder / name}.npy is of shape {array.shape}; "
+                    f"the manifest says {expected} rows."
                 )
 
     def __len__(self) -> int:

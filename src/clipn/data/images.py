@@ -1,26 +1,20 @@
-"""One image of any kind as an RGB image, and streams of images as batches of pixels."""
+"""One image of any kind as an RGB image."""
 
 import io
 import struct
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from clipn.errors import DataError
 
-__all__ = ["ImageSource", "LoadedBatch", "load_batches", "name_source", "read_image"]
+__all__ = ["ImageSource", "name_source", "read_image"]
 
 ImageSource: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | bytes
 """What is taken as one image: a path, encoded bytes, a PIL image, an array or a tensor."""
@@ -42,22 +36,11 @@ _DECODING_ERRORS = (
 # then. One lock an image would have to outlive it, so images share a few.
 _DECODING = tuple(Lock() for _ in range(61))
 
+# Resized by its shorter side, as towers want it, a strip of 1 x 10000 pixels would fill gigabytes.
+_MAX_ASPECT = 100
+
 # What rounding in a resize may add to a value of 0 or 1.
 _ROUNDING = 1e-5
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedBatch:
-    """One batch of `load_batches`: what could be read, and why the rest could not."""
-
-    names: list[str]
-    """What each image of the batch is called, unreadable ones included."""
-    pixels: Float[Tensor, "batch 3 height width"] | None
-    """The preprocessed images that could be read; None where there is none."""
-    rows: list[int]
-    """The position within the batch of each row of `pixels`, ascending."""
-    errors: dict[int, str]
-    """Why an image could not be read, by its position within the batch."""
 
 
 def read_image(source: ImageSource) -> Image.Image:
@@ -77,10 +60,11 @@ def read_image(source: ImageSource) -> Image.Image:
         A new image of mode "RGB"; `source` keeps its pixels.
 
     Raises:
-        DataError: The file, the bytes or the PIL image cannot be decoded, or has more pixels than
-            `PIL.Image.MAX_IMAGE_PIXELS`.
+        DataError: The file, the bytes or the PIL image cannot be decoded, has more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS`, or is more than 100 times longer than wide.
         TypeError: `source` is of another type, or an array or tensor of another dtype.
-        ValueError: An array or tensor of another shape, or with values outside its range.
+        ValueError: An array or tensor of another shape, as narrow as that, or with values outside
+            its range.
 
     Examples:
         >>> import numpy as np
@@ -132,85 +116,6 @@ def name_source(source: object) -> str:
     return f"<{type(source).__name__}>"
 
 
-def load_batches(
-    images: Iterable[ImageSource],
-    preprocess: Callable[[Image.Image], Tensor],
-    *,
-    batch_size: int,
-    num_workers: int = 2,
-) -> Iterator[LoadedBatch]:
-    """Read and preprocess a stream of images in threads, batch by batch and in order.
-
-    `images` may be endless: it is read at most two batches ahead of the batch that is handed out.
-    An image that cannot be read, or that `preprocess` refuses with ValueError or TypeError, is
-    reported in `LoadedBatch.errors`; whatever else goes wrong ends the stream.
-
-    Args:
-        images: Any iterable of images, read lazily.
-        preprocess: Turns an RGB image into float pixels (3, height, width), always of one size;
-            called from several threads.
-        batch_size: Images a batch; the last one may be smaller.
-        num_workers: Threads.
-
-    Returns:
-        An iterator of batches. Closing it stops the threads.
-
-    Raises:
-        TypeError: `images` is a single image.
-        ValueError: `batch_size` or `num_workers` is below 1.
-    """
-    if isinstance(images, str | bytes | Path | Image.Image):
-        raise TypeError(f"images must be an iterable of images; got one, {name_source(images)}.")
-    for option, value in (("batch_size", batch_size), ("num_workers", num_workers)):
-        if value < 1:
-            raise ValueError(f"{option} must be at least 1; got {value}.")
-    # A generator of its own, so that wrong arguments are refused before the first batch.
-    return _generate_batches(images, preprocess, batch_size, num_workers)
-
-
-def _generate_batches(
-    images: Iterable[ImageSource],
-    preprocess: Callable[[Image.Image], Tensor],
-    batch_size: int,
-    num_workers: int,
-) -> Iterator[LoadedBatch]:
-    executor = ThreadPoolExecutor(num_workers, thread_name_prefix="clipn-images")
-    stream = iter(images)
-    pending: deque[tuple[str, Future[Tensor | str]]] = deque()
-
-    def submit(count: int) -> None:
-        for image in islice(stream, count):
-            pending.append((name_source(image), executor.submit(_load, image, preprocess)))
-
-    try:
-        submit(2 * batch_size)
-        while pending:
-            batch = [pending.popleft() for _ in range(min(batch_size, len(pending)))]
-            loaded = _collect([(name, future.result()) for name, future in batch])
-            submit(batch_size)
-            yield loaded
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _load(image: Any, preprocess: Callable[[Image.Image], Tensor]) -> Tensor | str:
-    """The pixels of an image, or why there are none."""
-    try:
-        return preprocess(read_image(image))
-    except (DataError, TypeError, ValueError) as error:
-        return str(error)
-
-
-def _collect(batch: list[tuple[str, Tensor | str]]) -> LoadedBatch:
-    pixels = {row: result for row, (_, result) in enumerate(batch) if isinstance(result, Tensor)}
-    return LoadedBatch(
-        names=[name for name, _ in batch],
-        pixels=torch.stack(list(pixels.values())) if pixels else None,
-        rows=list(pixels),
-        errors={row: result for row, (_, result) in enumerate(batch) if isinstance(result, str)},
-    )
-
-
 def _read_encoded(source: str | Path | bytes | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         with _DECODING[id(source) % len(_DECODING)]:
@@ -256,9 +161,18 @@ def _check_size(image: Image.Image) -> None:
         )
 
 
+def _check_aspect(width: int, height: int, *, whose: str = "its") -> None:
+    if max(width, height) > _MAX_ASPECT * min(width, height):
+        raise ValueError(
+            f"{whose} {width} x {height} pixels are too narrow: the longer side may be at most "
+            f"{_MAX_ASPECT} times the shorter"
+        )
+
+
 def _decode(image: Image.Image) -> Image.Image:
     if not image.width * image.height:
         raise ValueError("it has no pixels")
+    _check_aspect(image.width, image.height)
     image.load()
     image = _turn_upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -319,6 +233,7 @@ def _read_array(values: np.ndarray, name: str) -> Image.Image:
         )
     if not values.size:
         raise ValueError(f"{name} has no pixels: height and width must be at least 1.")
+    _check_aspect(values.shape[1], values.shape[0], whose=f"{name}: its")
     pixels = np.ascontiguousarray(_to_uint8(values, name))
     return _put_over_white(Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
 

@@ -61,6 +61,6 @@ def cached_class_bank(
     try:
         with write_aside(path) as aside:
             save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, aside)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter where the disk is full
         log.info("The class bank is not cached: %s", error)
     return bank

@@ -70,7 +70,8 @@ def build_base(
         ModelError: If the configuration is not one of open_clip's.
     """
     config = copy.deepcopy(architecture)
-    if missing := [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]:
+    kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
+    if missing := [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]:
         raise ModelError(f"The architecture {name!r} lacks {', '.join(missing)}.")
     model_class = CLIP
     if config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]:
@@ -95,15 +96,22 @@ def load_pretrained_base(name: str, tag: str) -> BaseClip:
     check_architecture_name(name)
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
-        raise ModelError(f"{name} has no pretrained weights {tag!r}; there are {', '.join(tags)}.")
+        there_are = ", ".join(tags) or "none"
+        raise ModelError(f"{name} has no pretrained weights {tag!r}; there are {there_are}.")
+    architecture = open_clip.get_model_config(name) or {}
+    # Weights such as OpenAI's were trained with QuickGELU, which open_clip's architecture of the
+    # same name does not have: it warns and computes other embeddings.
+    if (open_clip.get_pretrained_cfg(name, tag) or {}).get("quick_gelu"):
+        architecture["quick_gelu"] = True
+    is_quick = architecture.get("quick_gelu", False)
     try:
-        clip: Any = open_clip.create_model(name, pretrained=tag)
+        clip: Any = open_clip.create_model(name, pretrained=tag, force_quick_gelu=is_quick)
     except (RuntimeError, OSError) as error:
         raise ModelError(f"The weights {name}/{tag} could not be loaded: {error}") from error
     return _assemble(
         clip,
         name=name,
-        architecture=open_clip.get_model_config(name) or {},
+        architecture=architecture,
         preprocess=clip.visual.preprocess_cfg,
         pretrained=tag,
     )
@@ -116,7 +124,7 @@ def load_open_clip_folder(address: str) -> BaseClip:
         ModelError: If there is none, or it cannot be had.
     """
     try:
-        clip: Any = open_clip.create_model(address)
+        clip: Any = open_clip.create_model(address, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(address)
         scheme, path = address.split(":", 1)
         if scheme == "local-dir":

@@ -158,7 +158,13 @@ class CLIPN(nn.Module):
     # Embeddings
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "batch length"]:
-        """Token ids of texts, cut to the longest of them where that is exact; (batch, length)."""
+        """Token ids of texts, cut to the longest of them where that is exact; (batch, length).
+
+        Raises:
+            TypeError: If a single string is given.
+        """
+        if isinstance(texts, str):
+            raise TypeError(f"texts must be a sequence of strings; got the string {texts!r}.")
         return self.text.cut(self.tokenizer(list(texts))).to(self.device)
 
     def encode_image(
@@ -180,7 +186,7 @@ class CLIPN(nn.Module):
         self, texts: Sequence[str] | Int[Tensor, "batch length"]
     ) -> Float[Tensor, "batch dim"]:
         """Embed texts, given as strings or token ids, with the yes tower; L2-normalised."""
-        tokens = texts if isinstance(texts, Tensor) else self.tokenize(texts)
+        tokens = texts.to(self.device) if isinstance(texts, Tensor) else self.tokenize(texts)
         return F.normalize(self.text(self.text.cut(tokens)).float(), dim=-1)
 
     def encode_text_no(
@@ -206,12 +212,30 @@ class CLIPN(nn.Module):
         """
         if self.no_tower is None:
             raise ModelError(HOW_TO_GET_A_NO)
-        tokens = texts if isinstance(texts, Tensor) else self.tokenize(texts)
+        tokens = texts.to(self.device) if isinstance(texts, Tensor) else self.tokenize(texts)
         return self.no_tower(tokens, prompt_ids)
+
+    def unseen_words(self, texts: Sequence[str]) -> list[str]:
+        """Words with a token that no caption of the model's training had; it cannot know them.
+
+        Only models that keep a list of their tokens can tell; any other has seen every word.
+
+        Args:
+            texts: Class names, for example.
+
+        Returns:
+            The words in order, each once.
+        """
+        if self.known_tokens is None:
+            return []
+        words = list(dict.fromkeys(word for text in texts for word in text.split()))
+        tokens = self.tokenizer(words)
+        is_known = torch.isin(tokens, self.known_tokens.cpu()) | (tokens == 0)
+        return [word for word, known in zip(words, is_known.all(dim=1), strict=True) if not known]
 
     # Classes
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: scores that need gradients go through a bank
     def class_bank(
         self,
         names: Sequence[str],
@@ -298,14 +322,17 @@ class CLIPN(nn.Module):
     # Identity
 
     def fingerprint(self, part: Part = "all") -> str:
-        """A short hash of the weights that a result depends on, 16 hexadecimal digits.
+        """A short hash of the weights and settings that a result depends on, 16 hexadecimal digits.
 
         Args:
             part: "image", the image tower with its preprocessing; "text", both text towers;
                 "frozen", what teaching leaves as it is; or "all".
         """
         prefixes = FINGERPRINT_PARTS[part]
-        digest = hashlib.sha256()
+        # The same weights with another activation or number of heads are another model.
+        other_tower = {"image": "text_cfg", "text": "vision_cfg"}.get(part)
+        settings = {k: v for k, v in self.source.architecture.items() if k != other_tower}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         if "visual." in prefixes:
             digest.update(json.dumps(self.source.preprocess, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):

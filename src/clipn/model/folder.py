@@ -42,10 +42,13 @@ def save_model(
         dtype: Precision of the stored weights.
         training: What the model was taught with, kept in the configuration.
         card: Text of the model card; a short one by default.
+
+    Raises:
+        OSError: If a file cannot be written.
     """
     keeps_base = model.source.pretrained is None
     state = {
-        name: tensor.detach().cpu().to(getattr(torch, dtype)).contiguous()
+        name: _stored(tensor, getattr(torch, dtype))
         for name, tensor in model.state_dict().items()
         if keeps_base or not name.startswith(FROZEN_PREFIXES)
     }
@@ -53,8 +56,11 @@ def save_model(
         known = model.known_tokens.cpu()
         state |= {name: state[name][known] for name in TOKEN_EMBEDDINGS if name in state}
         state["known_tokens"] = known
-    with write_aside(folder / WEIGHTS) as aside:
-        save_file(state, aside)
+    try:
+        with write_aside(folder / WEIGHTS) as aside:
+            save_file(state, aside)
+    except SafetensorError as error:  # how safetensors speaks of a full disk
+        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
     config = {
         "format_version": FORMAT_VERSION,
         "package_version": version("clipn"),
@@ -74,6 +80,12 @@ def save_model(
     write_json(folder / CONFIG, config)
 
 
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight as it is written; counts such as batch norm's stay whole numbers."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
 def load_model_folder(folder: Path) -> CLIPN:
     """Read a model folder.
 
@@ -82,14 +94,14 @@ def load_model_folder(folder: Path) -> CLIPN:
     """
     config = read_model_config(folder)
     try:
-        if file_sha256(folder / WEIGHTS) != config["weights_sha256"]:
+        if file_sha256(folder / WEIGHTS) != config.get("weights_sha256"):
             raise ModelError(f"{folder / WEIGHTS} is not the file that {CONFIG} speaks of.")
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be read: {error}") from error
     try:
         model = _build(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder / CONFIG} is damaged: {error!r}") from error
     _load_state(model, state, folder=folder)
     return model

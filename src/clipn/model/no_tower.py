@@ -57,5 +57,9 @@ class NoTower(nn.Module):
             return F.normalize(self.text(tokens).float(), dim=-1)
         pool = self.prompts[:, : tokens.shape[1]]
         mean = pool.mean(dim=0, keepdim=True)
-        prompt = mean if prompt_ids is None else torch.cat([pool, mean])[prompt_ids]
+        if prompt_ids is None:
+            return F.normalize(self.text(tokens, mean).float(), dim=-1)
+        # As an embedding: the gradient of plain indexing is summed up in no fixed order on CPUs.
+        choices = torch.cat([pool, mean]).flatten(1)
+        prompt = F.embedding(prompt_ids, choices).unflatten(1, pool.shape[1:])
         return F.normalize(self.text(tokens, prompt).float(), dim=-1)

@@ -130,5 +130,5 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def is_finite(module: nn.Module) -> bool:
-    """Whether no weight is NaN or infinite."""
-    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
+    """Whether no weight is NaN or infinite, batch norm's averages included."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values())

@@ -7,10 +7,11 @@ import torch
 from clipn.errors import ModelError
 from clipn.model.base import load_open_clip_folder, load_pretrained_base
 from clipn.model.clipn import CLIPN
-from clipn.model.folder import CONFIG, load_model_folder
+from clipn.model.folder import CARD, CONFIG, WEIGHTS, load_model_folder
 
 COMPACT_FOLDER = Path(__file__).parent / "compact"
 HUB_PREFIX, LOCAL_PREFIX = "hf-hub:", "local-dir:"
+OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
 def load_model(name: str | Path, *, device: str | torch.device = "cpu") -> CLIPN:
@@ -33,7 +34,9 @@ def load_model(name: str | Path, *, device: str | torch.device = "cpu") -> CLIPN
         ModelError: If there is no such model, or it cannot be loaded.
     """
     model = _find(str(name)).to(device).eval()
-    if not Path(name).is_dir():  # a folder may move or change, a name loads the same everywhere
+    path = str(name).removeprefix(LOCAL_PREFIX)
+    # A folder may move or change, a name loads the same everywhere.
+    if path == "compact" or not Path(path).is_dir():
         model.reference = str(name)
     return model
 
@@ -62,15 +65,15 @@ def _find(name: str) -> CLIPN:
 def _load_from_hub(name: str) -> CLIPN:
     """A model folder of ours on the hub, or else an open_clip model there."""
     # Imported here because it takes a quarter of a second that no other model needs.
-    from huggingface_hub import file_exists, snapshot_download
+    from huggingface_hub import snapshot_download
 
     repository = name.removeprefix(HUB_PREFIX)
     try:
-        is_open_clip = file_exists(repository, "open_clip_config.json")
-        if not is_open_clip:
-            folder = snapshot_download(
-                repository, allow_patterns=[CONFIG, "model.safetensors", "README.md"]
-            )
+        # Without a network this finds what was downloaded before. In two steps, since a repository
+        # of open_clip's may hold gigabytes that nobody needs.
+        folder = snapshot_download(repository, allow_patterns=[CONFIG, OPEN_CLIP_CONFIG])
+        if not (Path(folder) / OPEN_CLIP_CONFIG).exists():
+            folder = snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, CARD])
             return load_model_folder(Path(folder))
     except (OSError, ValueError) as error:
         raise ModelError(f"{name} could not be had from the hub: {error}") from error

@@ -115,7 +115,7 @@ def restore(checkpoint: Checkpoint, *, module: nn.Module, optimizer: torch.optim
         optimizer.state[parameter] = {
             key.rpartition("/")[2]: value.clone()
             if key.endswith("/step")
-            else value.to(parameter.device)
+            else value.to(parameter.device, copy=True)
             for key, value in checkpoint.moments.items()
             if key.rpartition("/")[0] == name
         }

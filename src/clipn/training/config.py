@@ -43,6 +43,8 @@ class PairsConfig:
         check_templates(self.templates)
         if self.name_column is None and self.synonyms_column is not None:
             raise ValueError("synonyms_column needs name_column; got None.")
+        if not 0 <= self.max_bad_share < 1:
+            raise ValueError(f"max_bad_share must lie in [0, 1); got {self.max_bad_share}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +124,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0; got {self.lr}.")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must not be negative; got {self.warmup_steps}.")
+        for name in ("warmup_steps", "weight_decay", "eps", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1); got {self.betas}.")
         if self.variant == "learnable" and self.num_prompts < 1:
             raise ValueError(f"num_prompts must be at least 1; got {self.num_prompts}.")
 

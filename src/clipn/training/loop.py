@@ -88,6 +88,7 @@ def train(
         DataError: If the pairs cannot be read, too many are bad, or the cache does not belong to
             them.
         TrainingError: If the run in `out_dir` is another one, or the loss is no longer a number.
+        ValueError: If the model says "no" already, but in the other variant.
 
     Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023.
     """
@@ -97,6 +98,8 @@ def train(
     model = load_model(config.model) if model is None else model
     if not model.has_no:
         model.add_no_tower(variant=config.variant, num_prompts=config.num_prompts)
+    elif model.variant != config.variant:
+        raise ValueError(f"variant is {config.variant!r}; the model's own is {model.variant!r}.")
     model.to(fabric.device)
     no_tower = model.no_tower
     assert no_tower is not None
@@ -133,7 +136,7 @@ def train(
         losses = _losses(trainee, batch, tau=model.tau, device=fabric.device)
         optimizer_on_device.zero_grad(set_to_none=True)
         fabric.backward(losses.total)
-        _refuse_nan(losses, step)
+        _refuse_nan(losses, step + 1)
         optimizer_on_device.step()
 
         done = step + 1
@@ -157,7 +160,7 @@ def train(
                 on_step(record)
         if evaluate and is_epoch and (done // plan.steps_an_epoch) % config.evaluate_every == 0:
             if fabric.is_global_zero:
-                figures = dict(evaluate(model.eval()))
+                figures = {name: float(value) for name, value in evaluate(model.eval()).items()}
                 _append(log, {"step": done, "evaluation": figures})
                 model.train()
             fabric.barrier()

@@ -1,0 +1,44 @@
+"""Between the steps: the CLIP of step 1 as a model folder that `clipn train` can teach.
+
+python recipes/compact/export_base.py --checkpoint runs/compact-clip/last.pt \
+        --out-dir runs/compact-base
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from classes import TEMPLATES
+from clipn.model import CLIPN, build_base, save_model
+
+ARCHITECTURE = Path(__file__).with_name("architecture.json")
+
+
+def read_clip(checkpoint: Path) -> CLIPN:
+    """The plain CLIP of step 1; token rows that no caption touched are zero."""
+    state = torch.load(checkpoint, weights_only=True)
+    base = build_base(json.loads(ARCHITECTURE.read_text()), name="compact")
+    weights, token_ids = state["model"], state["token_ids"]
+    rows = torch.zeros_like(base.clip.token_embedding.weight)
+    rows[token_ids] = weights["token_embedding.weight"]
+    base.clip.load_state_dict({**weights, "token_embedding.weight": rows})
+    model = CLIPN(base)
+    model.known_tokens, model.templates = token_ids, tuple(TEMPLATES)
+    return model
+
+
+def main() -> None:
+    """Read the checkpoint, write the folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--out-dir", type=Path, required=True)
+    args = parser.parse_args()
+    model = read_clip(args.checkpoint)
+    save_model(model, args.out_dir)
+    print(f"{args.out_dir}: tau {model.tau:.2f}, {len(model.known_tokens)} known tokens")
+
+
+if __name__ == "__main__":
+    main()

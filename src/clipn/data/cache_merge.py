@@ -1,0 +1,176 @@
+"""Put the embedded shards of a cache together, and say whether too much of them was bad.
+
+Beside what is finished, an unfinished cache holds
+
+    building.json       what it is made from
+    parts/000007.npz    the arrays of shard 7
+    parts/000007.json   how many rows they have and what was left out; written last
+"""
+
+import shutil
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipn.data.cache_shards import NUM_REASONS
+from clipn.data.embedding_cache import ARRAYS, MANIFEST, read_manifest
+from clipn.errors import DataError
+from clipn.files import write_aside, write_json
+
+# Before that many pairs a share of bad ones says little; the end checks in any case.
+MIN_SEEN = 1000
+PARTS, BUILDING = "parts", "building.json"
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What went wrong so far, and how much was seen.
+
+    Attributes:
+        max_bad_share: Share of unusable pairs, and of broken shards, that ends the build.
+        num_pairs: Usable or not.
+        num_bad: Of these, unusable.
+        num_shards: Broken or not.
+        num_broken_shards: Of these, broken.
+        reasons: Why, of the first.
+    """
+
+    max_bad_share: float
+    num_pairs: int = 0
+    num_bad: int = 0
+    num_shards: int = 0
+    num_broken_shards: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, note: dict[str, Any], *, num_shards: int) -> None:
+        """Count a shard in.
+
+        Args:
+            note: What `embed_shard` wrote of it.
+            num_shards: Of the whole data set.
+
+        Raises:
+            DataError: If too much is bad.
+        """
+        self.num_pairs += note["num_rows"] + note["num_bad"]
+        self.num_bad += note["num_bad"]
+        self.num_shards += 1
+        self.num_broken_shards += note["is_broken"]
+        self.reasons = (self.reasons + note["reasons"])[:NUM_REASONS]
+        is_last = self.num_shards == num_shards
+        if is_last or self.num_pairs >= MIN_SEEN:
+            self._check(self.num_bad, self.num_pairs, "pairs cannot be used")
+        self._check(self.num_broken_shards, num_shards, "shards are broken")
+
+    def _check(self, num_bad: int, num_all: int, what: str) -> None:
+        if num_bad > self.max_bad_share * num_all:
+            raise DataError(
+                f"{num_bad} of {num_all} {what}, more than the allowed share of "
+                f"{self.max_bad_share:.1%}. The first: {'; '.join(self.reasons[:3])}."
+            )
+
+
+def part_stem(folder: Path, index: int) -> Path:
+    """Where the part of a shard is, without the suffix."""
+    return folder / PARTS / f"{index:06d}"
+
+
+def merge_parts(
+    folder: Path, *, num_shards: int, identity: dict[str, Any], max_bad_share: float
+) -> None:
+    """Put the parts together as memory-mapped arrays, write the manifest, drop the parts.
+
+    Args:
+        folder: Of the cache.
+        num_shards: Each has its part.
+        identity: What the cache is made from.
+        max_bad_share: Share of unusable pairs, and of broken shards, that is an error.
+
+    Raises:
+        DataError: If too much is bad, no pair can be used, or a part is damaged.
+    """
+    stems = [part_stem(folder, index) for index in range(num_shards)]
+    notes = [read_manifest(stem.with_suffix(".json")) for stem in stems]
+    tally = Tally(max_bad_share=max_bad_share)
+    for note in notes:
+        tally.add(note, num_shards=num_shards)
+    filled = [stem for stem, note in zip(stems, notes, strict=True) if note["num_rows"]]
+    if not filled:
+        reasons = f" The first: {'; '.join(tally.reasons[:3])}." if tally.reasons else ""
+        raise DataError(f"None of {tally.num_pairs} pairs can be used.{reasons}")
+    first_captions = np.cumsum([0] + [note["num_captions"] for note in notes if note["num_rows"]])
+    arrays = [name for name in ARRAYS if _merge_array(folder, name, filled, first_captions)]
+    write_json(
+        folder / MANIFEST,
+        {
+            **identity,
+            "arrays": arrays,
+            "num_rows": sum(note["num_rows"] for note in notes),
+            "num_captions": int(first_captions[-1]),
+            "num_bad": tally.num_bad,
+            "num_broken_shards": tally.num_broken_shards,
+            "reasons": tally.reasons,
+            "shards": [[note["name"], note["num_rows"]] for note in notes],
+        },
+    )
+    drop_parts(folder)
+
+
+def drop_parts(folder: Path) -> None:
+    """Remove what only an unfinished cache needs."""
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    (folder / BUILDING).unlink(missing_ok=True)
+
+
+def _merge_array(folder: Path, name: str, stems: list[Path], first_captions: np.ndarray) -> bool:
+    """Concatenate one array of all parts on disk, holding one part in memory at a time.
+
+    Returns:
+        Whether the parts have this array.
+    """
+    shapes, dtype = {}, np.dtype(np.int64)
+    for stem in stems:
+        if (part := _read_part(stem, name)) is not None:
+            shapes[stem], dtype = part.shape, part.dtype
+    if not shapes:  # no hand-crafted "no" captions
+        return False
+    if lacking := [stem for stem in stems if stem not in shapes]:
+        raise DataError(
+            f"{lacking[0].name}.npz lacks {name!r}, which other shards of the cache have."
+        )
+    # Tokens are as wide as the longest caption of their part; columns after the end token do not
+    # count.
+    inner = tuple(
+        max(sizes) for sizes in zip(*(shape[1:] for shape in shapes.values()), strict=True)
+    )
+    num_rows = sum(shape[0] for shape in shapes.values())
+    with write_aside(folder / f"{name}.npy") as aside:
+        merged = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=(num_rows, *inner))
+        start = 0
+        for stem, first_caption in zip(stems, first_captions, strict=False):
+            part = _read_part(stem, name)
+            assert part is not None
+            if name == "first_caption":
+                part = part + first_caption
+            target = merged[start : start + len(part)]
+            target[(slice(None), *(slice(size) for size in part.shape[1:]))] = part
+            start += len(part)
+        merged.flush()
+    return True
+
+
+def _read_part(stem: Path, name: str) -> np.ndarray | None:
+    """An array of a part, None if the part has none of that name."""
+    path = stem.with_suffix(".npz")
+    try:
+        # numpy leaves a file open that it opened itself and cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
+            return part[name] if name in part.files else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); delete {stem.with_suffix('.json')} to embed that "
+            "shard again."
+        ) from error
