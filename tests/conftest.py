@@ -8,6 +8,9 @@ import torch
 
 from clipn.model import CLIPN, build_base
 
+# The search for doctests would import all of them under one name.
+collect_ignore_glob = ["*conftest.py"]
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 TINY_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}

@@ -163,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
-    parser.add_argument("--phases", default="32:9,48:8,64:7", help="size:epochs, in order")
+    parser.add_argument("--phases", default="32:9,48:9,64:6", help="size:epochs, in order")
     parser.add_argument("--batch-size", type=int, default=320)
     parser.add_argument("--image-lr", type=float, default=2e-3)
     parser.add_argument("--text-lr", type=float, default=1e-3)

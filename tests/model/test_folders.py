@@ -48,9 +48,7 @@ def _change_weights(folder: Path, change: dict[str, torch.Tensor | None]) -> Non
 
 
 @pytest.mark.parametrize("variant", [None, "learnable", "handcrafted"])
-def test_a_loaded_model_is_the_one_that_was_saved(
-    plain_model: CLIPN, tmp_path: Path, variant: Any
-):
+def test_a_loaded_model_is_the_one_that_was_saved(plain_model: CLIPN, tmp_path: Path, variant: Any):
     if variant is not None:
         plain_model.add_no_tower(variant=variant, num_prompts=3)
     plain_model.templates = ("my own {}", "{} of mine")
@@ -102,9 +100,7 @@ def test_counts_are_kept_whole_in_half_precision(tmp_path: Path):
 
 
 @pytest.mark.parametrize("variant", [None, "learnable"])
-def test_of_known_tokens_only_the_rows_are_stored(
-    plain_model: CLIPN, tmp_path: Path, variant: Any
-):
+def test_of_known_tokens_only_the_rows_are_stored(plain_model: CLIPN, tmp_path: Path, variant: Any):
     if variant is not None:
         plain_model.add_no_tower(variant=variant)
     full_bank = plain_model.class_bank(["cat"], templates=["a {}"])
@@ -129,7 +125,12 @@ def test_of_known_tokens_only_the_rows_are_stored(
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda data: data[:-100], lambda data: data[:-1] + b"\x07", lambda data: b"", lambda data: b"x"],
+    [
+        lambda data: data[:-100],
+        lambda data: data[:-1] + b"\x07",
+        lambda data: b"",
+        lambda data: b"x",
+    ],
 )
 def test_damaged_weights_are_refused(folder: Path, damage: Any):
     path = folder / "model.safetensors"

@@ -145,7 +145,13 @@ def _with_text(text: nn.Module) -> nn.Module:
 def _coca() -> nn.Module:
     return CoCa(
         embed_dim=24,
-        multimodal_cfg={"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
+        multimodal_cfg={
+            "context_length": 8,
+            "vocab_size": 64,
+            "width": 32,
+            "heads": 2,
+            "layers": 1,
+        },
         text_cfg={**TEXT, "embed_cls": True, "output_tokens": True},
         vision_cfg={**VISION, "attentional_pool": True, "output_tokens": True},
     )

@@ -25,7 +25,9 @@ TAG = "laion2b_s34b_b79k"
 
 def _random_state(architecture: dict[str, Any]) -> dict[str, torch.Tensor]:
     clip = open_clip.model.CLIP(**copy.deepcopy(architecture))
-    return {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in clip.state_dict().items()}
+    return {
+        name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in clip.state_dict().items()
+    }
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def test_a_name_that_leads_nowhere_says_where_others_would(name: str, message: s
 def test_an_empty_folder_is_no_model(tmp_path: Path):
     with pytest.raises(ModelError, match="is no model folder"):
         load_model(tmp_path)
-    with pytest.raises(ModelError, match="could not be loaded: .*config file missing"):
+    with pytest.raises(ModelError, match=r"could not be loaded: .*config file missing"):
         load_model(f"local-dir:{tmp_path}")
 
 

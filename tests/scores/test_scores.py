@@ -85,9 +85,7 @@ def test_baselines_are_those_of_pytorch_ood():
     torch.testing.assert_close(scores.msp(logits), -MaxSoftmax(None).predict_logits(logits))
     torch.testing.assert_close(scores.max_logit(logits), -MaxLogit(None).predict_logits(logits))
     torch.testing.assert_close(scores.energy(logits), -EnergyBased(None).predict_logits(logits))
-    image, text = (
-        torch.nn.functional.normalize(torch.randn(rows, 8), dim=1) for rows in (50, 12)
-    )
+    image, text = (torch.nn.functional.normalize(torch.randn(rows, 8), dim=1) for rows in (50, 12))
     for temperature in (1.0, 0.01):
         theirs = MCM(None, text, temperature=temperature).predict_features(image)
         torch.testing.assert_close(scores.mcm(image @ text.T, temperature=temperature), -theirs)
@@ -109,9 +107,7 @@ def test_a_shift_of_all_logits_moves_no_probability(
     yes, no = (torch.from_numpy(logits) for logits in pair)
     close = {"rtol": 1e-8, "atol": 1e-10}
     torch.testing.assert_close(scores.msp(yes + shift), scores.msp(yes), **close)
-    torch.testing.assert_close(
-        scores.atd(yes + shift, no + shift), scores.atd(yes, no), **close
-    )
+    torch.testing.assert_close(scores.atd(yes + shift, no + shift), scores.atd(yes, no), **close)
     torch.testing.assert_close(scores.energy(yes + shift), scores.energy(yes) + shift, **close)
     torch.testing.assert_close(scores.max_logit(yes + shift), scores.max_logit(yes) + shift)
 

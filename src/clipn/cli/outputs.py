@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,8 @@ def write_answers(
             "rule": answers.rule,
             "threshold": answers.threshold,
         }
-        rows = json.loads(table.to_json(None, orient="records"))
+        # JSON has no NaN, which is the score of an image that could not be read.
+        rows = [{**asdict(a), "score": None if a.error else a.score} for a in answers]
         _write_text(
             json_path, json.dumps({**header, "answers": rows}, indent=2, ensure_ascii=False)
         )

@@ -1,0 +1,203 @@
+"""The losses beside the paper's own formulas in double precision, and their gradients."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipn.losses import ClipnLoss, clipn_loss, itbo, match_pairs, tso
+
+
+def _embeddings(batch: int, dim: int = 8, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, captions, "no" captions: double precision, length one."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(3, batch, dim, generator=generator, dtype=torch.float64)
+    image, yes, no = F.normalize(rows, dim=-1)
+    return image, yes, no
+
+
+def _reference(
+    image: Tensor, yes: Tensor, no: Tensor, tau: float, matches: Tensor | None = None
+) -> tuple[float, float, float]:
+    """A softmax over (yes, no) for every pair, its logarithm, and sums in plain Python."""
+    diagonal, off_diagonal, distances = [], [], []
+    for i in range(len(image)):
+        for j in range(len(image)):
+            logit_yes = tau * math.fsum((image[i] * yes[j]).tolist())
+            logit_no = tau * math.fsum((image[i] * no[j]).tolist())
+            p_no = math.exp(logit_no) / (math.exp(logit_yes) + math.exp(logit_no))
+            if i == j:
+                diagonal.append(-math.log(1 - p_no))
+            elif matches is None or not matches[i, j]:
+                off_diagonal.append(-math.log(p_no))
+        cosine = math.fsum((yes[i] * no[i]).tolist())
+        distances.append(2 - math.sqrt(2 - 2 * cosine + 1e-4))
+    mean_off = sum(off_diagonal) / len(off_diagonal) if off_diagonal else 0.0
+    return sum(diagonal) / len(diagonal), mean_off, sum(distances) / len(distances)
+
+
+def _check(
+    loss: ClipnLoss, expected: tuple[float, float, float], *, relative: float = 1e-9
+) -> None:
+    assert loss.itbo_diagonal.item() == pytest.approx(expected[0], rel=relative)
+    assert loss.itbo_off_diagonal.item() == pytest.approx(expected[1], rel=relative)
+    assert loss.tso.item() == pytest.approx(expected[2], rel=relative)
+    assert loss.total.item() == pytest.approx(0.5 * sum(expected), rel=relative)
+
+
+@pytest.mark.parametrize("tau", [1.0, 10.0, 14.2857])
+@pytest.mark.parametrize("batch", [2, 3, 9])
+def test_losses_are_those_of_the_paper(batch: int, tau: float):
+    embeddings = _embeddings(batch)
+    _check(clipn_loss(*embeddings, tau=tau), _reference(*embeddings, tau))
+    _check(
+        clipn_loss(*embeddings, tau=torch.tensor(tau, dtype=torch.float64)),
+        _reference(*embeddings, tau),
+    )
+
+
+def test_single_precision_gives_the_same():
+    embeddings = _embeddings(5)
+    halves = [rows.float() for rows in embeddings]
+    _check(clipn_loss(*halves, tau=10.0), _reference(*embeddings, 10.0), relative=1e-5)
+
+
+def test_matching_pairs_are_left_out():
+    embeddings = _embeddings(4)
+    matches = torch.eye(4, dtype=torch.bool)
+    matches[0, 2] = matches[2, 0] = matches[1, 3] = True
+    loss = clipn_loss(*embeddings, tau=10.0, matches=matches)
+    _check(loss, _reference(*embeddings, 10.0, matches))
+    unmasked = clipn_loss(*embeddings, tau=10.0)
+    assert loss.itbo_off_diagonal != unmasked.itbo_off_diagonal
+    assert loss.itbo_diagonal == unmasked.itbo_diagonal
+
+
+def test_whether_the_diagonal_is_marked_does_not_matter():
+    embeddings = _embeddings(4)
+    none, diagonal = torch.zeros(4, 4, dtype=torch.bool), torch.eye(4, dtype=torch.bool)
+    assert itbo(*embeddings, tau=10.0, matches=none) == itbo(*embeddings, tau=10.0)
+    assert itbo(*embeddings, tau=10.0, matches=diagonal) == itbo(*embeddings, tau=10.0)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_without_an_opposite_pair_the_off_diagonal_is_zero(batch: int):
+    image, yes, no = _embeddings(batch)
+    no.requires_grad_()
+    matches = None if batch == 1 else torch.ones(batch, batch, dtype=torch.bool)
+    loss = clipn_loss(image, yes, no, tau=10.0, matches=matches)
+    _check(loss, _reference(image, yes, no.detach(), 10.0, matches))
+    assert loss.itbo_off_diagonal.item() == 0
+    loss.total.backward()
+    assert no.grad.isfinite().all()
+    assert no.grad.any()
+
+
+def test_a_pair_that_is_left_out_has_no_gradient():
+    image, yes, no = _embeddings(2)
+    no.requires_grad_()
+    matches = torch.ones(2, 2, dtype=torch.bool)
+    itbo(image, yes, no, tau=10.0, matches=matches).off_diagonal.backward()
+    assert not no.grad.any()
+
+
+@pytest.mark.parametrize("matches", [None, torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]]).bool()])
+def test_gradients_are_those_of_finite_differences(matches: Tensor | None):
+    embeddings = [rows.requires_grad_() for rows in _embeddings(3, 5)]
+
+    def total(image: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+        return clipn_loss(image, yes, no, tau=7.0, matches=matches).total
+
+    assert torch.autograd.gradcheck(total, embeddings)
+    assert torch.autograd.gradcheck(tso, embeddings[1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tau", [1e3, 1e6, 1e30])
+def test_a_huge_temperature_makes_nothing_nan(tau: float, dtype: torch.dtype):
+    """Softmax-then-log gives inf here, and NaN on the way back."""
+    image, yes, no = (rows.to(dtype) for rows in _embeddings(4))
+    no.requires_grad_()
+    loss = clipn_loss(image, yes, no, tau=tau)
+    assert all(term.isfinite() for term in loss)
+    loss.total.backward()
+    assert no.grad.isfinite().all()
+
+
+def test_at_the_start_where_no_is_yes_the_gradient_is_finite_and_moves():
+    image, yes, _ = (rows.float() for rows in _embeddings(6))
+    no = yes.clone().requires_grad_()
+    loss = clipn_loss(image, yes, no, tau=100.0)
+    assert loss.itbo_diagonal.item() == pytest.approx(math.log(2))
+    assert loss.itbo_off_diagonal.item() == pytest.approx(math.log(2))
+    assert loss.tso.item() == pytest.approx(2 - math.sqrt(1e-4), abs=1e-4)
+    loss.total.backward()
+    assert no.grad.isfinite().all()
+    assert (no.grad.abs().amax(dim=1) > 0).all()
+
+
+def test_the_right_no_has_a_lower_loss_than_the_wrong_one():
+    """Away from its own image and towards all others."""
+    image = torch.eye(4)
+    right = F.normalize(torch.ones(4, 4) - 2 * torch.eye(4), dim=1)
+    loss = clipn_loss(image, image, right, tau=100.0)
+    assert loss.itbo_diagonal.item() < 1e-6
+    assert loss.itbo_off_diagonal.item() < 1e-6
+    wrong = clipn_loss(image, image, image.roll(1, dims=0), tau=100.0)
+    assert wrong.total > loss.total
+
+
+def test_tso_goes_from_opposite_to_equal():
+    yes = torch.eye(3, dtype=torch.float64)
+    assert tso(yes, -yes).item() == pytest.approx(2 - math.sqrt(4 + 1e-4))
+    assert tso(yes, yes.roll(1, dims=0)).item() == pytest.approx(2 - math.sqrt(2 + 1e-4))
+    assert tso(yes, yes).item() == pytest.approx(1.99)
+
+
+def test_the_order_of_the_pairs_does_not_matter():
+    image, yes, no = _embeddings(6)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    loss = clipn_loss(image, yes, no, tau=10.0)
+    shuffled = clipn_loss(image[order], yes[order], no[order], tau=10.0)
+    torch.testing.assert_close(tuple(shuffled), tuple(loss))
+
+
+@pytest.mark.parametrize(
+    ("keys", "classes", "expected"),
+    [
+        ([1, 2, 3], [-1, -1, -1], ["100", "010", "001"]),
+        ([1, 2, 1], [-1, -1, -1], ["101", "010", "101"]),
+        ([1, 2, 3], [5, 6, 5], ["101", "010", "101"]),
+        ([1, 2, 3], [0, 0, -1], ["110", "110", "001"]),
+        ([1, 1, 2], [4, 5, 5], ["110", "111", "011"]),  # not transitive: 0 and 2 share nothing
+        ([9], [-1], ["1"]),
+        ([], [], []),
+    ],
+)
+def test_pairs_with_equal_captions_or_classes_match(
+    keys: list[int], classes: list[int], expected: list[str]
+):
+    matches = match_pairs(
+        torch.tensor(keys, dtype=torch.long), torch.tensor(classes, dtype=torch.long)
+    )
+    assert matches.dtype == torch.bool
+    assert ["".join(str(int(value)) for value in row) for row in matches] == expected
+    assert torch.equal(matches, matches.T)
+
+
+@pytest.mark.parametrize("loss", [clipn_loss, itbo])
+def test_an_empty_batch_is_refused(loss: Any):
+    empty = torch.zeros(0, 8)
+    with pytest.raises(ValueError, match="at least one pair; got an empty batch"):
+        loss(empty, empty, empty, tau=10.0)
+    with pytest.raises(ValueError, match="tso needs at least one pair"):
+        tso(empty, empty)
+
+
+def test_embeddings_of_different_batches_are_refused():
+    image, yes, no = _embeddings(3)
+    with pytest.raises(TypeError, match="batch"):
+        clipn_loss(image[:2], yes, no, tau=10.0)
