@@ -31,7 +31,7 @@ check: setup  ## style, types, layers
 	$(BIN)/lint-imports
 
 test: setup  ## the whole test suite
-	$(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 demo: setup  ## the compact model on real photographs
 	$(BIN)/clipn demo

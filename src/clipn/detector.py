@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from clipn.data.image_batches import LoadedBatch, load_batches
 from clipn.data.images import ImageSource
 from clipn.errors import DataError, ModelError, NotCalibratedError
-from clipn.files import write_aside, write_json
+from clipn.files import write_json, write_tensors
 from clipn.metrics import threshold_at_tpr
 from clipn.model import CLIPN, ClassBank, load_model
 from clipn.model.bank_cache import cached_class_bank
@@ -318,8 +318,9 @@ class Detector:
         if self.model.reference is None:
             self.model.save(folder / MODEL)
         bank = {"yes": self.bank.yes} | ({} if self.bank.no is None else {"no": self.bank.no})
-        with write_aside(folder / BANKS) as aside:
-            save_file({name: rows.cpu().contiguous() for name, rows in bank.items()}, aside)
+        write_tensors(
+            folder / BANKS, {name: rows.cpu().contiguous() for name, rows in bank.items()}
+        )
         write_json(
             folder / CONFIG,
             {

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK_BYTES = 1 << 20
 
@@ -42,6 +45,27 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with two spaces of indent, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        path: The file to make or replace.
+        tensors: Contiguous tensors on the CPU that share no memory.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    # Imported here because it brings torch, which other files do without.
+    import safetensors
+    import safetensors.torch
+
+    try:
+        with write_aside(path) as aside:
+            safetensors.torch.save_file(tensors, aside)
+    except safetensors.SafetensorError as error:  # how it speaks of a full disk
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def file_sha256(path: Path) -> str:

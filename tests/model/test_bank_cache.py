@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 def test_a_full_disk_is_no_error(banks: Path, monkeypatch: pytest.MonkeyPatch, plain_model: CLIPN):
     """safetensors tells of it with an error of its own, as it does of a missing folder."""
     monkeypatch.setattr(
-        "clipn.model.bank_cache.save_file",
+        "safetensors.torch.save_file",
         lambda tensors, path: save_file(tensors, path / "no such folder" / "bank"),
     )
     _assert_equal(cached_class_bank(plain_model, NAMES), plain_model.class_bank(NAMES))

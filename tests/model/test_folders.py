@@ -226,7 +226,7 @@ def test_a_failed_write_leaves_the_old_folder_as_it_was(
         raise error
 
     before = _contents(folder)
-    monkeypatch.setattr("clipn.model.folder.save_file", fail)
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         plain_model.save(folder)
     assert _contents(folder) == before

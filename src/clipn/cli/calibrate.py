@@ -31,8 +31,9 @@ def run(options: Options) -> int:
         raise ValueError("IMAGES are missing: name files or folders with images of the classes.")
     paths = find_inputs(options.images)
     detector = build_detector(options)
-    with show_progress("calibrating") as progress:
-        threshold = detector.calibrate(progress.track(paths), tpr=options.tpr)
+    with show_progress() as progress:
+        images = progress.track(paths, description="calibrating")
+        threshold = detector.calibrate(images, tpr=options.tpr)
     detector.save(options.out_dir)
     Console(soft_wrap=True).print(
         f"Threshold {threshold:.6g} of the score {detector.score_name} keeps {options.tpr:.0%} of "

@@ -63,8 +63,9 @@ def run(options: Options) -> int:
         detector = build_detector(options, rule=options.rule, threshold=options.threshold)
     else:
         detector = Detector.load(options.detector, device=check_device(options.device))
-    with show_progress("detecting") as progress:
-        answers = progress.track(detector.stream(paths, on_error="keep"), total=len(paths))
+    with show_progress() as progress:
+        stream = detector.stream(paths, on_error="keep")
+        answers = progress.track(stream, total=len(paths), description="detecting")
         items = tuple(answers)
     assert detector.rule is not None
     predictions = Predictions(

@@ -26,11 +26,11 @@ MAX_ROWS = 200  # a longer table is no longer read; a file holds it all
 
 
 @contextmanager
-def show_progress(what: str) -> Iterator[Progress]:
-    """A progress bar on stderr, gone when it is done; nothing where stderr is no terminal."""
+def show_progress() -> Iterator[Progress]:
+    """Progress bars on stderr, gone when they are done; nothing where stderr is no terminal."""
     console = Console(stderr=True)
     progress = Progress(
-        TextColumn(what),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -15,15 +15,15 @@ def run(options: TrainConfig) -> int:
     """Teach; returns the exit code."""
     from clipn import distributed
 
-    with show_progress("embedding ") as embedding, show_progress("teaching") as teaching:
-        embedding_task = embedding.add_task("embedding", total=None)
-        teaching_task = teaching.add_task("teaching", total=None)
+    with show_progress() as progress:
+        embedding = progress.add_task("embedding shards", total=None)
+        teaching = progress.add_task("teaching steps", total=None)
 
         def on_shard(done: int, total: int) -> None:
-            embedding.update(embedding_task, completed=done, total=total)
+            progress.update(embedding, completed=done, total=total)
 
         def on_step(record: StepRecord) -> None:
-            teaching.update(teaching_task, completed=record.step, total=record.num_steps)
+            progress.update(teaching, completed=record.step, total=record.num_steps)
 
         model = train(options, on_shard=on_shard, on_step=on_step)
     if distributed.rank() == 0:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from clipn.files import write_aside
+from clipn.files import write_tensors
 from clipn.model.class_bank import ClassBank, check_class_names
 from clipn.model.clipn import CLIPN
 
@@ -59,8 +59,7 @@ def cached_class_bank(
     bank = model.class_bank(names, templates=templates, negated_templates=negated_templates)
     tensors = {"yes": bank.yes} if bank.no is None else {"yes": bank.yes, "no": bank.no}
     try:
-        with write_aside(path) as aside:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, aside)
-    except (OSError, SafetensorError) as error:  # the latter where the disk is full
+        write_tensors(path, {name: rows.cpu().contiguous() for name, rows in tensors.items()})
+    except OSError as error:
         log.info("The class bank is not cached: %s", error)
     return bank

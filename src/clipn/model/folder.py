@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from clipn.errors import ModelError
-from clipn.files import file_sha256, write_aside, write_json, write_text
+from clipn.files import file_sha256, write_json, write_tensors, write_text
 from clipn.model.base import build_base, load_pretrained_base
 from clipn.model.clipn import CLIPN, FROZEN_PREFIXES
 from clipn.model.text_tower import is_finite
@@ -56,11 +56,7 @@ def save_model(
         known = model.known_tokens.cpu()
         state |= {name: state[name][known] for name in TOKEN_EMBEDDINGS if name in state}
         state["known_tokens"] = known
-    try:
-        with write_aside(folder / WEIGHTS) as aside:
-            save_file(state, aside)
-    except SafetensorError as error:  # how safetensors speaks of a full disk
-        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
+    write_tensors(folder / WEIGHTS, state)
     config = {
         "format_version": FORMAT_VERSION,
         "package_version": version("clipn"),
