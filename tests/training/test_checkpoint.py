@@ -12,6 +12,7 @@ from clipn.training import checkpoint as checkpoint_module
 from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
 
 RECIPE = {"lr": 0.1, "pairs": {"source": "a.csv", "templates": ["a {}"]}, "variant": "learnable"}
+SCALER = {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 3}
 
 
 def build():
@@ -38,6 +39,7 @@ def save(tmp_path):
             recipe=recipe,
             module=module,
             optimizer=optimizer,
+            scaler=SCALER,
         )
         return tmp_path / "checkpoints" / f"step-{step_number:08d}"
 
@@ -48,9 +50,11 @@ def test_weights_and_moments_come_back_bit_for_bit_and_so_do_the_next_steps(tmp_
     module, optimizer = build()
     for number in range(3):
         step(module, optimizer, number)
-    save_checkpoint(tmp_path, step=3, recipe=RECIPE, module=module, optimizer=optimizer)
+    save_checkpoint(
+        tmp_path, step=3, recipe=RECIPE, module=module, optimizer=optimizer, scaler=SCALER
+    )
     found = load_last_checkpoint(tmp_path, recipe=RECIPE)
-    assert (found.step, found.recipe) == (3, RECIPE)
+    assert (found.step, found.recipe, found.scaler) == (3, RECIPE, SCALER)
     other_module, other_optimizer = build()
     restore(found, module=other_module, optimizer=other_optimizer)
     for number in range(3, 6):
@@ -70,7 +74,9 @@ def test_weights_and_moments_come_back_bit_for_bit_and_so_do_the_next_steps(tmp_
 def test_two_restored_runs_share_no_memory_with_the_checkpoint(tmp_path):
     module, optimizer = build()
     step(module, optimizer, 0)
-    save_checkpoint(tmp_path, step=1, recipe=RECIPE, module=module, optimizer=optimizer)
+    save_checkpoint(
+        tmp_path, step=1, recipe=RECIPE, module=module, optimizer=optimizer, scaler=SCALER
+    )
     found = load_last_checkpoint(tmp_path, recipe=RECIPE)
     weights = {name: tensor.clone() for name, tensor in found.weights.items()}
     moments = {name: tensor.clone() for name, tensor in found.moments.items()}

@@ -8,10 +8,13 @@ import sys
 import time
 
 import pytest
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from clipn.errors import TrainingError
 from clipn.training import checkpoint as checkpoint_module
-from clipn.training import train
+from clipn.training import loop, train
 
 DEADLINE = 240.0  # seconds; only a machine that is far too busy comes near
 
@@ -76,6 +79,21 @@ def test_every_kind_of_run_goes_on_as_if_nothing_had_been(
 ):
     with pytest.raises(KeyboardInterrupt):
         train(configure(**changes), model=fresh_model(), on_step=interrupt_at(5))
+    assert_as_uninterrupted(train(configure(**changes), model=fresh_model()), changes)
+
+
+def test_the_gradient_scaler_of_half_precision_goes_on_too(
+    configure, fresh_model, assert_as_uninterrupted, monkeypatch
+):
+    def launch(config):
+        # As on a GPU, but its scale changes every other step, so that forgetting it would show.
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30, growth_interval=2)
+        return Fabric(accelerator="cpu", plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    monkeypatch.setattr(loop, "_launch", launch)
+    changes = {"precision": "16-mixed", "epochs": 10}
+    with pytest.raises(KeyboardInterrupt):
+        train(configure(**changes), model=fresh_model(), on_step=interrupt_at(17))
     assert_as_uninterrupted(train(configure(**changes), model=fresh_model()), changes)
 
 

@@ -1,6 +1,6 @@
 """Checkpoints of a run: whole or not there, and nothing in them is ever unpickled.
 
-OUT_DIR/checkpoints/step-00000500/state.json              step and what the run depends on
+OUT_DIR/checkpoints/step-00000500/state.json              step, what the run depends on, scaler
                                   weights.safetensors     the no tower
                                   optimizer.safetensors   AdamW's moments, by parameter name
 """
@@ -31,12 +31,14 @@ class Checkpoint:
         recipe: What the run depends on (`TrainConfig.recipe` and the data).
         weights: State of the no tower.
         moments: AdamW's state, keyed "parameter/moment".
+        scaler: State of the gradient scaler of 16-mixed precision; empty for any other.
     """
 
     step: int
     recipe: dict[str, Any]
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
+    scaler: dict[str, Any]
 
 
 def save_checkpoint(
@@ -46,6 +48,7 @@ def save_checkpoint(
     recipe: dict[str, Any],
     module: nn.Module,
     optimizer: torch.optim.AdamW,
+    scaler: dict[str, Any],
 ) -> None:
     """Write a checkpoint aside, rename it into place, drop all but the last two.
 
@@ -55,6 +58,7 @@ def save_checkpoint(
         recipe: What the run depends on.
         module: What is trained.
         optimizer: Its optimizer.
+        scaler: State of the gradient scaler, if there is one.
     """
     aside, final = folder / ".aside", folder / f"step-{step:08d}"
     shutil.rmtree(aside, ignore_errors=True)
@@ -66,7 +70,8 @@ def save_checkpoint(
         for moment, value in optimizer.state[parameter].items()
     }
     save_file(_on_cpu(moments), aside / OPTIMIZER)
-    (aside / STATE).write_text(json.dumps({"step": step, "recipe": recipe}, indent=2))
+    state = {"step": step, "recipe": recipe, "scaler": scaler}
+    (aside / STATE).write_text(json.dumps(state, indent=2))
     if final.exists():
         shutil.rmtree(final)
     aside.rename(final)
@@ -95,6 +100,7 @@ def load_last_checkpoint(folder: Path, *, recipe: dict[str, Any]) -> Checkpoint 
         state = json.loads((last / STATE).read_text())
         weights, moments = load_file(last / WEIGHTS), load_file(last / OPTIMIZER)
         step, found = int(state["step"]), dict(state["recipe"])
+        scaler = dict(state.get("scaler", {}))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise TrainingError(
             f"The checkpoint {last} cannot be read ({error}); "
@@ -105,7 +111,7 @@ def load_last_checkpoint(folder: Path, *, recipe: dict[str, Any]) -> Checkpoint 
             f"{folder.parent} holds a run with other settings: {'; '.join(changed)}. "
             "Use the same settings to go on with it, or another out_dir."
         )
-    return Checkpoint(step=step, recipe=found, weights=weights, moments=moments)
+    return Checkpoint(step=step, recipe=found, weights=weights, moments=moments, scaler=scaler)
 
 
 def restore(checkpoint: Checkpoint, *, module: nn.Module, optimizer: torch.optim.AdamW) -> None:

@@ -121,6 +121,8 @@ def train(
     first_step = 0
     if checkpoint := load_last_checkpoint(checkpoints, recipe=recipe):
         restore(checkpoint, module=no_tower, optimizer=optimizer)
+        if checkpoint.scaler:
+            fabric.strategy.precision.load_state_dict(checkpoint.scaler)
         first_step = checkpoint.step
     if fabric.is_global_zero:
         _cut_log(log, first_step)
@@ -166,7 +168,12 @@ def train(
             fabric.barrier()
         if fabric.is_global_zero and (done % config.checkpoint_every == 0 or is_last):
             save_checkpoint(
-                checkpoints, step=done, recipe=recipe, module=no_tower, optimizer=optimizer
+                checkpoints,
+                step=done,
+                recipe=recipe,
+                module=no_tower,
+                optimizer=optimizer,
+                scaler=fabric.strategy.precision.state_dict(),
             )
 
     model.eval()
