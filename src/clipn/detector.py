@@ -1,12 +1,11 @@
 """The detector: class names in, and for every image one of them or "none of these" out."""
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from clipn.data.image_batches import LoadedBatch, load_batches
 from clipn.data.images import ImageSource
+from clipn.detector_folder import BANKS, CONFIG, FORMAT_VERSION, MODEL, read_detector_config
 from clipn.errors import DataError, ModelError, NotCalibratedError
 from clipn.files import write_json, write_tensors
 from clipn.metrics import threshold_at_tpr
@@ -29,8 +29,6 @@ from clipn.scores import Score, get_score
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-CONFIG, BANKS, MODEL = "detector.json", "banks.safetensors", "model"
 MIN_CALIBRATION_IMAGES = 20  # below that, a share of 95 % is not even one image
 
 
@@ -348,7 +346,7 @@ class Detector:
             ModelError: If it is damaged, or its model is no longer the one it was made with.
         """
         folder = Path(folder)
-        config = _read_config(folder)
+        config = read_detector_config(folder)
         model = load_model(config["model"] or folder / MODEL, device=device)
         if model.fingerprint() != config["model_fingerprint"]:
             raise ModelError(
@@ -384,20 +382,3 @@ def _as_iterable(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageS
     if isinstance(images, np.ndarray | Tensor) and images.ndim < 4:
         return [images]
     return images
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a detector folder."""
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{folder} is no detector folder: {CONFIG} cannot be read ({error})."
-        ) from error
-    if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION:
-        raise ModelError(f"{path} is not a detector of format version {FORMAT_VERSION}.")
-    required = ("model", "model_fingerprint", "class_names", "templates", "score", "rule")
-    if missing := [key for key in (*required, "threshold", "calibration") if key not in config]:
-        raise ModelError(f"{path} lacks {', '.join(missing)}.")
-    return config

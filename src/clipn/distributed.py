@@ -21,12 +21,14 @@ class _GatherWithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor) -> Tensor:
+        """The rows of all ranks, in rank order."""
         gathered = [torch.empty_like(rows) for _ in range(world_size())]
         dist.all_gather(gathered, rows.contiguous())
         return torch.cat(gathered)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """This rank's part of the sum of all ranks' gradients."""
         grad = grads[0].contiguous()
         dist.all_reduce(grad)
         return grad.tensor_split(world_size())[rank()]
@@ -54,3 +56,13 @@ def wait_for_all() -> None:
     """Return when every rank has come here."""
     if world_size() > 1:
         dist.barrier()
+
+
+def leave() -> None:
+    """Part from the other ranks, to be called as a process ends.
+
+    Threads of gloo that are still there when Python is taken down abort the process now and then,
+    after all its work is done.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

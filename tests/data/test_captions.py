@@ -37,16 +37,16 @@ def test_no_name_or_an_empty_one_is_refused(names):
 
 @pytest.mark.parametrize("template", ["a photo", "a {} and a {}", "a {name}"])
 def test_a_template_without_exactly_one_place_for_the_name_is_refused(template):
-    with pytest.raises(ValueError, match="exactly once"):
+    with pytest.raises(ValueError, match=r"must contain \{\} once"):
         CaptionRecipe(templates=("a {}", template))
-    with pytest.raises(ValueError, match="'negated_templates' must contain"):
+    with pytest.raises(ValueError, match="Each of negated_templates must contain"):
         CaptionRecipe(templates=("a {}",), negated_templates=(template,))
-    with pytest.raises(ValueError, match="exactly once"):
+    with pytest.raises(ValueError, match=r"must contain \{\} once"):
         negate_caption("a dog", [template])
 
 
 def test_a_recipe_needs_a_template():
-    with pytest.raises(ValueError, match="one template or more"):
+    with pytest.raises(ValueError, match="at least one template"):
         CaptionRecipe(templates=())
 
 

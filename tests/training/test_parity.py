@@ -20,13 +20,20 @@ DEADLINE = 300.0  # seconds; a hang, not a slow machine
 
 # Runs on each rank: the command as torchrun starts it, then `gather` on rows of its own.
 RANK = """
-import json, sys
+import atexit, json, os, sys
 from pathlib import Path
 
 import torch
 from clipn import distributed
 from clipn.cli.main import run
 
+
+def say_whether_joined():
+    ending = Path(sys.argv[1], f"end-{os.environ['RANK']}.txt")
+    ending.write_text("joined" if torch.distributed.is_initialized() else "parted")
+
+
+atexit.register(say_whether_joined)  # the first to be registered is the last to be called
 status = run(["train", *sys.argv[2:]])
 if status:
     sys.exit(status)
@@ -122,6 +129,12 @@ def test_what_is_gathered_has_the_gradient_of_one_process(two_ranks, rank):
         "is_gradient": True,
         "keys": [0, 2**62, 10, 2**62 + 1],
     }
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_parts_from_the_others_before_its_process_ends(two_ranks, rank):
+    # Else gloo's threads abort the process now and then, after all its work is done.
+    assert (two_ranks / f"end-{rank}.txt").read_text() == "parted"
 
 
 def test_two_ranks_log_the_losses_of_one_process(two_ranks, one_process, read_log):

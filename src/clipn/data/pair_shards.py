@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class BrokenShard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileShard:
+class FileShard(ABC):
     """A file, or some rows of it; a layout adds `_pairs`, which may raise any of `BROKEN`."""
 
     name: str
@@ -69,8 +70,9 @@ class FileShard:
         except BROKEN as error:
             raise DataError(f"shard {self.name} is broken: {error} ({self.path})") from error
 
+    @abstractmethod
     def _pairs(self) -> Iterator[Pair | BadPair]:
-        raise NotImplementedError
+        """The pairs; any of `BROKEN` may be raised on the way."""
 
 
 def file_digest(path: Path, name: str, columns: PairColumns) -> str:

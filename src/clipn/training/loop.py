@@ -10,6 +10,7 @@ Every draw (order, caption, view, prompt) is a function of the seed and the step
 interrupted and started again ends with the same weights as one that is not.
 """
 
+import atexit
 import json
 import math
 import os
@@ -199,6 +200,8 @@ def _launch(config: TrainConfig) -> Fabric:
         precision=config.precision,
     )
     fabric.launch()
+    if strategy == "ddp":
+        atexit.register(distributed.leave)
     return fabric
 
 
