@@ -1,6 +1,7 @@
 """What the tests share: the data beside the checkout, and small models with random weights."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
     """No test reads or fills the user's own caches, and none reaches for the network."""
     monkeypatch.setenv("CLIPN_CACHE", str(tmp_path_factory.getbasetemp() / "clipn-cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Models as small as these are faster on one, and bits do not depend on the machine."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(autouse=True)

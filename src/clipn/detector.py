@@ -17,9 +17,9 @@ from torch import Tensor
 
 from clipn.data.image_batches import LoadedBatch, load_batches
 from clipn.data.images import ImageSource
-from clipn.detector_folder import BANKS, CONFIG, FORMAT_VERSION, MODEL, read_detector_config
 from clipn.errors import DataError, ModelError, NotCalibratedError
 from clipn.files import write_json, write_tensors
+from clipn.folder_config import read_folder_config
 from clipn.metrics import threshold_at_tpr
 from clipn.model import CLIPN, ClassBank, load_model
 from clipn.model.bank_cache import cached_class_bank
@@ -29,6 +29,12 @@ from clipn.scores import Score, get_score
 
 log = logging.getLogger(__name__)
 
+FORMAT_VERSION = 1
+CONFIG, BANKS, MODEL = "detector.json", "banks.safetensors", "model"
+KEYS = (
+    *("model", "model_fingerprint", "class_names", "templates"),
+    *("score", "rule", "threshold", "calibration"),
+)
 MIN_CALIBRATION_IMAGES = 20  # below that, a share of 95 % is not even one image
 
 
@@ -346,7 +352,9 @@ class Detector:
             ModelError: If it is damaged, or its model is no longer the one it was made with.
         """
         folder = Path(folder)
-        config = read_detector_config(folder)
+        config = read_folder_config(folder / CONFIG, kind="detector", format_version=FORMAT_VERSION)
+        if missing := [key for key in KEYS if key not in config]:
+            raise ModelError(f"{folder / CONFIG} lacks {', '.join(missing)}.")
         model = load_model(config["model"] or folder / MODEL, device=device)
         if model.fingerprint() != config["model_fingerprint"]:
             raise ModelError(

@@ -16,8 +16,6 @@ from clipn.data.captions import CaptionRecipe
 from clipn.data.pairs import BadPair, Pair, Shard, open_pairs
 from clipn.errors import DataError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-
 
 def jpeg(shade: int = 0) -> bytes:
     buffer = io.BytesIO()
@@ -153,10 +151,11 @@ def test_without_a_label_column_pairs_belong_to_no_class(tmp_path):
     assert pairs_of(open_pairs(tmp_path, captions=recipe))[0].class_id == -1
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared image sets are not on this machine")
-def test_a_real_class_labelled_parquet_becomes_pairs():
+def test_a_real_class_labelled_parquet_becomes_pairs(shared_dir):
     recipe = CaptionRecipe(templates=("a photo of a {}.",), synonyms_column="synonyms")
-    shards = open_pairs(SHARED / "tiny_imagenet_val.parquet", captions=recipe, rows_per_shard=500)
+    shards = open_pairs(
+        shared_dir / "data" / "tiny_imagenet_val.parquet", captions=recipe, rows_per_shard=500
+    )
     assert len(shards) == 20
     pairs = pairs_of(shards[7:8])
     assert [pair.key for pair in pairs] == [str(i) for i in range(3500, 4000)]

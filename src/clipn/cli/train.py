@@ -20,9 +20,11 @@ def run(options: TrainConfig) -> int:
         teaching = progress.add_task("teaching steps", total=None)
 
         def on_shard(done: int, total: int) -> None:
+            """Move the bar of the cache."""
             progress.update(embedding, completed=done, total=total)
 
         def on_step(record: StepRecord) -> None:
+            """Move the bar of the steps."""
             progress.update(teaching, completed=record.step, total=record.num_steps)
 
         model = train(options, on_shard=on_shard, on_step=on_step)

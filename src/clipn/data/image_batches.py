@@ -80,6 +80,7 @@ def _generate_batches(
     pending: deque[tuple[str, Future[Tensor | str]]] = deque()
 
     def submit(count: int) -> None:
+        """Start on the next images of the stream, if it has any left."""
         for image in islice(stream, count):
             pending.append((name_source(image), executor.submit(_load, image, preprocess)))
 

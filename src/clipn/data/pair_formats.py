@@ -62,6 +62,7 @@ class _StrictTarInfo(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_StrictTarInfo":
+        """The next header, or an error where it is damaged."""
         try:
             return super().fromtarfile(tarfile)
         except EOFHeaderError:  # the mark at the end of a whole archive

@@ -168,6 +168,7 @@ class _DatasetShard:
     folder: Path
 
     def read(self) -> Iterator[Pair | BadPair]:
+        """Read the pairs; see `Shard.read`."""
         try:
             yield from _table_pairs(self._blocks(), self.rows, self.columns, self.folder)
         except BROKEN as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clipn.errors import ModelError
 from clipn.files import file_sha256, write_json, write_tensors, write_text
+from clipn.folder_config import read_folder_config
 from clipn.model.base import build_base, load_pretrained_base
 from clipn.model.clipn import CLIPN, FROZEN_PREFIXES
 from clipn.model.text_tower import is_finite
@@ -109,21 +110,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: If there is none, or it is of another format.
     """
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{folder} is no model folder: {CONFIG} cannot be read ({error})."
-        ) from error
-    if not isinstance(config, dict) or "format_version" not in config:
-        raise ModelError(f"{path} is not a clipn configuration: it has no format_version.")
-    if config["format_version"] != FORMAT_VERSION:
-        raise ModelError(
-            f"{path} has format version {config['format_version']!r}; "
-            f"this clipn reads version {FORMAT_VERSION}."
-        )
-    return config
+    return read_folder_config(folder / CONFIG, kind="model", format_version=FORMAT_VERSION)
 
 
 def _build(config: dict[str, Any]) -> CLIPN:
