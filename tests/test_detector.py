@@ -37,14 +37,14 @@ def test_scores_and_decisions_are_those_of_the_pure_functions(learnable_model: C
     images = make_images(12)
     detector = Detector(learnable_model, NAMES, score=name)
     with torch.inference_mode():
-        logits = learnable_model.logits(learnable_model.encode_image(images), detector.bank)
-    inputs = (logits.yes.double(), logits.no.double())
-    expected = scores.get_score(name).function(*inputs).numpy()
-    refused = scores.get_score(name).refuses(*inputs).tolist()
+        embeddings = learnable_model.encode_image(images).double()
+    yes = learnable_model.tau * embeddings @ detector.bank.yes.double().T
+    no = learnable_model.tau * embeddings @ detector.bank.no.double().T
+    refused = scores.get_score(name).refuses(yes, no).tolist()
     answers = detector.predict(images)
-    np.testing.assert_allclose(answers.scores, expected, rtol=1e-6)
+    np.testing.assert_allclose(answers.scores, getattr(scores, name)(yes, no).numpy(), rtol=1e-9)
     assert [answer.is_ood for answer in answers] == refused
-    best = [NAMES[row] for row in logits.yes.argmax(dim=1)]
+    best = [NAMES[row] for row in yes.argmax(dim=1)]
     assert [answer.best_class for answer in answers] == best
     labels = [NONE_OF_THESE if ood else b for ood, b in zip(refused, best, strict=True)]
     assert [answer.label for answer in answers] == labels
@@ -190,6 +190,41 @@ def test_a_plain_clip_works_with_scores_that_need_no_no(plain_model: CLIPN, name
 def test_a_plain_clip_asked_for_no_says_how_to_get_one(plain_model: CLIPN, options: dict):
     with pytest.raises(ModelError, match="clipn train"):
         Detector(plain_model, NAMES, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "need"),
+    [
+        ("odin", "gradients"),
+        ("react", "id_images"),
+        ("gl_mcm", "patches"),
+        ("ada_neg", "order, words"),
+        ("eoe", "outliers"),
+    ],
+)
+def test_scores_that_need_more_are_left_to_the_evaluation(
+    learnable_model: CLIPN, name: str, need: str
+):
+    with pytest.raises(ValueError, match=f"'{name}' needs {need}, which .*clipn eval"):
+        Detector(learnable_model, NAMES, score=name)
+
+
+def test_a_score_of_ones_own_works_like_any_other(
+    plain_model: CLIPN, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scores.registry, "SCORES", dict(scores.SCORES))
+
+    @scores.register_score("margin")
+    def margin(logits_yes: torch.Tensor) -> torch.Tensor:
+        best = logits_yes.topk(2, dim=-1).values
+        return best[:, 0] - best[:, 1]
+
+    images = make_images(4)
+    values = Detector(plain_model, NAMES, score="margin").score(images)
+    with torch.inference_mode():
+        bank = plain_model.class_bank(NAMES)
+        logits = plain_model.logits(plain_model.encode_image(images), bank)
+    np.testing.assert_allclose(values, margin(logits.yes).numpy(), rtol=1e-3)
 
 
 def test_mcm_is_taken_of_raw_cosines(learnable_model: CLIPN):

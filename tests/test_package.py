@@ -40,7 +40,7 @@ def test_public_names_are_what_they_say():
     assert clipn.Predictions is predictions.Predictions
     assert clipn.train is training.train  # the function; the package is clipn.training
     assert clipn.model is model
-    assert clipn.metrics.auroc.__module__ == "clipn.metrics"
+    assert clipn.metrics.auroc.__module__ == "clipn.metrics.detection"
     assert clipn.scores.atd.__module__ == "clipn.scores.paper"
 
 

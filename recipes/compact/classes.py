@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 TINY, CIFAR = "tiny_imagenet", "cifar10"
 
@@ -98,10 +100,12 @@ def read_classes(data_dir: Path) -> list[ImageClass]:
     ]
 
 
-def related_indices(classes: list[ImageClass]) -> list[tuple[int, int]]:
-    """Both orders of every pair of class indices that `RELATED` names."""
+def related_matrix(classes: list[ImageClass]) -> Tensor:
+    """True for every pair of classes that `RELATED` names, in both orders; (classes, classes)."""
     index = {(c.source, c.name): position for position, c in enumerate(classes)}
-    pairs = [
-        (index[CIFAR, name], index[TINY, kind]) for name, kinds in RELATED.items() for kind in kinds
-    ]
-    return pairs + [(second, first) for first, second in pairs]
+    is_related = torch.zeros(len(classes), len(classes), dtype=torch.bool)
+    for name, kinds in RELATED.items():
+        for kind in kinds:
+            first, second = index[CIFAR, name], index[TINY, kind]
+            is_related[first, second] = is_related[second, first] = True
+    return is_related

@@ -26,7 +26,7 @@ from torch import Tensor
 from classes import CIFAR, RELATED, TINY, ImageClass, read_classes
 from clipn.metrics import auroc, fpr_at_tpr
 from clipn.model import CLIPN, ClassBank, load_model
-from clipn.scores import SCORES, atd_refuses, ctw_refuses
+from clipn.scores import SCORES, ImageBatch, Task, atd_refuses, ctw_refuses
 from images import read_images, split_images
 
 BATCH = 250
@@ -60,20 +60,13 @@ def accuracy(model: CLIPN, embeddings: Tensor, bank: ClassBank, labels: np.ndarr
 
 def measure(model: CLIPN, bank: ClassBank, inside: Tensor, outside: dict[str, Tensor]) -> dict:
     """AUROC and FPR95 (ID positive) in percent of every score on every OOD set, and their mean."""
+    task = Task(yes=bank.yes, no=bank.no, tau=model.tau)
+    served = {"no"} if bank.no is not None else set()
+    scorers = {name: s.prepare(task) for name, s in SCORES.items() if s.needs <= served}
 
     def score_all(embeddings: Tensor) -> dict[str, np.ndarray]:
-        logits = model.logits(embeddings, bank)
-        yes, no = logits.yes.double(), logits.no.double() if logits.no is not None else None
-        inputs = {
-            "logits_yes_no": (yes, no),
-            "logits_yes": (yes,),
-            "cosines": (yes / model.tau,),
-        }
-        return {
-            name: score.function(*inputs[score.needs]).numpy()
-            for name, score in SCORES.items()
-            if no is not None or not score.needs_no
-        }
+        batch = ImageBatch(image=embeddings)
+        return {name: scorer(batch).numpy() for name, scorer in scorers.items()}
 
     id_scores = score_all(inside)
     results: dict = {name: {} for name in id_scores}

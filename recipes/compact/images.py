@@ -75,9 +75,9 @@ def blur_to_half(pixels: Tensor, chosen: Tensor) -> Tensor:
 
 
 def augment(
-    pixels: Tensor, *, size: int, generator: torch.Generator, min_scale: float = 0.4
+    pixels: Tensor, *, size: int, generator: torch.Generator, min_scale: float = 0.25
 ) -> Tensor:
-    """Draw a training view of each image: resolution, crop, flip, light, an erased patch.
+    """Draw a training view of each image: resolution, crop, flip, light and colour.
 
     Args:
         pixels: uint8 (batch, 3, 64, 64).
@@ -114,18 +114,35 @@ def augment(
         uniform(-0.15, 0.15).view(-1, 1, 1, 1),
     )
     views = (views - 0.45) * contrast + 0.45 + brightness
-    return erase(normalise(views), generator=generator)
+    grey = views.mean(dim=1, keepdim=True)
+    views = grey + (views - grey) * uniform(0.5, 1.3).view(-1, 1, 1, 1)
+    return normalise(views)
 
 
-def erase(views: Tensor, *, generator: torch.Generator, probability: float = 0.3) -> Tensor:
-    """Set a square of about a third of the side to zero in some views, in place."""
-    size = views.shape[-1]
-    side = size // 3
-    position = torch.arange(size)
-    top = torch.randint(0, size - side + 1, (len(views), 1), generator=generator)
-    left = torch.randint(0, size - side + 1, (len(views), 1), generator=generator)
-    rows = (position >= top) & (position < top + side)
-    columns = (position >= left) & (position < left + side)
-    chosen = torch.rand(len(views), generator=generator) < probability
-    mask = rows[:, :, None] & columns[:, None, :] & chosen[:, None, None]
-    return views.masked_fill_(mask[:, None], 0.0)
+def cut_mix(
+    views: Tensor, *, probability: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Paste a rectangle of another image into some of the views.
+
+    Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with
+        Localizable Features", ICCV 2019.
+
+    Args:
+        views: (batch, 3, size, size).
+        probability: Share of the views that get a rectangle.
+        generator: Source of all draws.
+
+    Returns:
+        The views, the row (batch,) whose image each rectangle is from, and the share (batch,) of
+        the area that stays.
+    """
+    num, size = len(views), views.shape[-1]
+    other = torch.randperm(num, generator=generator)
+    side = (1 - torch.rand(num, generator=generator)).sqrt() * size
+    side = torch.where(torch.rand(num, generator=generator) < probability, side, 0.0)
+    centre = torch.rand(2, num, 1, generator=generator) * size
+    position = torch.arange(size) + 0.5
+    rows, columns = ((position - c).abs() < side[:, None] / 2 for c in centre)
+    is_pasted = rows[:, :, None] & columns[:, None, :]  # (batch, size, size)
+    mixed = torch.where(is_pasted[:, None], views[other], views)
+    return mixed, other, 1 - is_pasted.float().mean(dim=(1, 2))

@@ -22,8 +22,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import clipn.model.compact.tower  # noqa: F401  (registers the image tower with timm)
-from classes import CIFAR, TINY, ImageClass, read_classes, related_indices
-from images import ImageSet, augment, blur_to_half, normalise, read_images, split_images
+from classes import CIFAR, TINY, ImageClass, read_classes, related_matrix
+from images import (
+    NUM_TINY_CLASSES,
+    ImageSet,
+    augment,
+    blur_to_half,
+    cut_mix,
+    normalise,
+    read_images,
+    split_images,
+)
 
 ARCHITECTURE = Path(__file__).with_name("architecture.json")
 
@@ -61,8 +70,17 @@ def encode_captions(model: nn.Module, captions: list[str], token_ids: Tensor) ->
     return F.normalize(torch.cat(embeddings)[by_length.argsort()].float(), dim=-1)
 
 
+def text_bank(model: nn.Module, classes: list[ImageClass], token_ids: Tensor) -> Tensor:
+    """Every class's own name, averaged over three templates; (classes, dim), L2-normalised."""
+    templates = ["a photo of a {}.", "a picture of a {}", "{}"]
+    prompts = [
+        encode_captions(model, [t.format(c.name) for c in classes], token_ids) for t in templates
+    ]
+    return F.normalize(torch.stack(prompts).mean(0), dim=-1)
+
+
 def label_loss(logits: Tensor, labels: Tensor, is_related: Tensor, *, smoothing: float) -> Tensor:
-    """Cross-entropy over one caption of every class, without the kinds of the own class.
+    """Cross-entropy over all classes, without the kinds of the own class; (batch,).
 
     Args:
         logits: (batch, classes), times the temperature.
@@ -74,7 +92,7 @@ def label_loss(logits: Tensor, labels: Tensor, is_related: Tensor, *, smoothing:
     log_probabilities = F.log_softmax(logits.masked_fill(left_out, -1e4), dim=-1)
     hit = log_probabilities.gather(1, labels[:, None]).squeeze(1)
     spread = log_probabilities.masked_fill(left_out, 0.0).sum(dim=1) / (~left_out).sum(dim=1)
-    return -((1 - smoothing) * hit + smoothing * spread).mean()
+    return -((1 - smoothing) * hit + smoothing * spread)
 
 
 @torch.inference_mode()
@@ -83,11 +101,7 @@ def zero_shot_accuracy(
 ) -> dict[str, float]:
     """Top-1 accuracy within each source; Tiny-ImageNet also from 32 px."""
     model.eval()
-    templates = ["a photo of a {}.", "a picture of a {}", "{}"]
-    prompts = [
-        encode_captions(model, [t.format(c.name) for c in classes], token_ids) for t in templates
-    ]
-    bank = F.normalize(torch.stack(prompts).mean(0), dim=-1)
+    bank = text_bank(model, classes, token_ids)
     bounds = {
         source: [i for i, c in enumerate(classes) if c.source == source] for source in (TINY, CIFAR)
     }
@@ -117,20 +131,55 @@ def zero_shot_accuracy(
     return accuracies
 
 
-def build_optimizer(model: nn.Module, *, image_lr: float, text_lr: float) -> torch.optim.AdamW:
-    """AdamW with the image and text towers apart and no decay on gains, biases and embeddings."""
-    groups: dict[tuple[float, float], list[Tensor]] = {}
+def build_optimizers(
+    model: nn.Module, *, image_lr: float, text_lr: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the filters of the image tower, AdamW for everything else.
+
+    Muon takes matrices: each filter bank is handed over as a view (out, height * width * in) of
+    the same memory, whose gradient `share_gradients` sets. No decay on gains, biases and
+    embeddings.
+    """
+    filters, groups = [], {}
     for name, parameter in model.named_parameters():
+        if parameter.ndim == 4:
+            matrix = nn.Parameter(parameter.data.permute(0, 2, 3, 1).flatten(1))
+            assert matrix.data_ptr() == parameter.data_ptr(), f"{name} is not channels_last"
+            filters.append(matrix)
+            continue
         lr = image_lr if name.startswith("visual.") else text_lr
         decay = 0.0 if parameter.ndim < 2 or "embedding" in name else 0.1
         groups.setdefault((lr, decay), []).append(parameter)
-    return torch.optim.AdamW(
+    muon = torch.optim.Muon(
+        [{"params": filters, "peak_lr": image_lr}],
+        lr=image_lr,
+        weight_decay=0.1,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    adamw = torch.optim.AdamW(
         [
             {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay}
             for (lr, decay), p in groups.items()
         ],
         betas=(0.9, 0.98),
     )
+    return [muon, adamw]
+
+
+def share_gradients(model: nn.Module, muon: torch.optim.Optimizer) -> None:
+    """Show Muon's matrices the gradients of the filters whose memory they share."""
+    filters = [p for p in model.parameters() if p.ndim == 4]
+    for matrix, parameter in zip(muon.param_groups[0]["params"], filters, strict=True):
+        matrix.grad = parameter.grad.permute(0, 2, 3, 1).flatten(1)
+
+
+def draw_epoch(images: ImageSet, *, num_small: int, generator: torch.Generator) -> Tensor:
+    """A shuffled epoch: all of Tiny-ImageNet and `num_small` images of CIFAR-10, drawn anew."""
+    is_small = images.labels >= NUM_TINY_CLASSES
+    small = is_small.nonzero().squeeze(1)
+    small = small[torch.randperm(len(small), generator=generator)[:num_small]]
+    rows = torch.cat([(~is_small).nonzero().squeeze(1), small])
+    return rows[torch.randperm(len(rows), generator=generator)]
 
 
 def lr_share(step: int, num_steps: int, *, warm_up: float = 0.08) -> float:
@@ -163,10 +212,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
-    parser.add_argument("--phases", default="32:9,48:9,64:6", help="size:epochs, in order")
-    parser.add_argument("--batch-size", type=int, default=320)
-    parser.add_argument("--image-lr", type=float, default=2e-3)
-    parser.add_argument("--text-lr", type=float, default=1e-3)
+    parser.add_argument("--phases", default="48:24,64:10", help="size:epochs, in order")
+    parser.add_argument("--start-from", type=Path, help="checkpoint whose weights to begin with")
+    parser.add_argument("--cifar-images", type=int, default=12_000, help="drawn for every epoch")
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--image-lr", type=float, default=3e-3)
+    parser.add_argument("--text-lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-steps", type=int, help="stop early, for a trial")
     return parser.parse_args()
@@ -186,49 +237,64 @@ def main() -> None:
     training, held_out = split_images(read_images(args.data_dir), held_out=0.05, seed=0)
     model, token_ids = build_clip(classes)
     model = model.to(memory_format=torch.channels_last).train()
-    optimizer = build_optimizer(model, image_lr=args.image_lr, text_lr=args.text_lr)
-    is_related = torch.zeros(len(classes), len(classes), dtype=torch.bool)
-    for first, second in related_indices(classes):
-        is_related[first, second] = True
-    steps_an_epoch = len(training.labels) // args.batch_size
+    classifier = nn.Linear(model.visual.trunk.num_features, len(classes))
+    if args.start_from:
+        model.load_state_dict(torch.load(args.start_from, weights_only=True)["model"])
+    optimizers = build_optimizers(model, image_lr=args.image_lr, text_lr=args.text_lr)
+    optimizers[1].add_param_group(
+        {"params": list(classifier.parameters()), "lr": args.text_lr, "peak_lr": args.text_lr}
+    )
+    is_related = related_matrix(classes)
+    num_tiny = int((training.labels < NUM_TINY_CLASSES).sum())
+    steps_an_epoch = (num_tiny + args.cifar_images) // args.batch_size
 
     first_epoch, seconds, checkpoint = 0, 0.0, args.out_dir / "last.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        classifier.load_state_dict(state["classifier"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         first_epoch, seconds = state["epoch"], state["seconds"]
 
     for epoch in range(first_epoch, num_epochs):
         start, size = time.monotonic(), image_size(epoch, sizes)
         generator = torch.Generator().manual_seed(1000 * args.seed + epoch)
         words = random.Random(1000 * args.seed + epoch)
-        order = torch.randperm(len(training.labels), generator=generator)
+        order = draw_epoch(training, num_small=args.cifar_images, generator=generator)
         total, num_hits, num_seen = 0.0, 0, 0
         for step in range(steps_an_epoch):
             if args.max_steps and epoch * steps_an_epoch + step >= args.max_steps:
                 return
             share = lr_share(epoch * steps_an_epoch + step, num_epochs * steps_an_epoch)
-            for group in optimizer.param_groups:
+            for group in (g for o in optimizers for g in o.param_groups):
                 group["lr"] = share * group["peak_lr"]
             rows = order[step * args.batch_size : (step + 1) * args.batch_size]
             views = augment(training.pixels[rows], size=size, generator=generator)
+            views, other, share_kept = cut_mix(views, probability=0.5, generator=generator)
             labels = training.labels[rows]
+            weights = ((labels, share_kept), (labels[other], 1 - share_kept))
             with torch.autocast("cpu", torch.bfloat16):
-                image_embeddings = model.visual(
-                    views.contiguous(memory_format=torch.channels_last)
-                ).float()
+                features = model.visual.trunk(views.contiguous(memory_format=torch.channels_last))
+                image_embeddings = model.visual.head(features).float()
                 text_embeddings = encode_captions(
                     model, [c.caption(words) for c in classes], token_ids
                 )
             logits = (
                 model.logit_scale.exp() * F.normalize(image_embeddings, dim=-1) @ text_embeddings.T
             )
-            loss = label_loss(logits, labels, is_related, smoothing=0.1)
-            optimizer.zero_grad(set_to_none=True)
+            loss = sum(
+                (weight * label_loss(answers, target, is_related, smoothing=0.1)).mean()
+                for answers in (logits, classifier(features.float()))
+                for target, weight in weights
+            )
+            model.zero_grad(set_to_none=True)
+            classifier.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
+            share_gradients(model, optimizers[0])
+            for optimizer in optimizers:
+                optimizer.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(max=math.log(100))
             total += loss.item()
@@ -255,7 +321,8 @@ def main() -> None:
                 "epoch": epoch + 1,
                 "seconds": seconds,
                 "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
+                "classifier": classifier.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "token_ids": token_ids,
             },
         )

@@ -15,7 +15,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clipn import data, losses, metrics, model, scores, training
+    from clipn import benchmarks, data, losses, metrics, model, scores, training
+    from clipn.benchmarks import EvaluationOptions, evaluate
     from clipn.detector import Detector
     from clipn.errors import (
         ClipnError,
@@ -34,6 +35,7 @@ __all__ = [
     "ClipnError",
     "DataError",
     "Detector",
+    "EvaluationOptions",
     "ModelError",
     "NotCalibratedError",
     "PairsConfig",
@@ -42,7 +44,9 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "__version__",
+    "benchmarks",
     "data",
+    "evaluate",
     "import_reference_checkpoint",
     "load_model",
     "losses",
@@ -56,6 +60,7 @@ __all__ = [
 __version__ = version("clipn")
 
 _HOMES = {
+    "clipn.benchmarks": ("EvaluationOptions", "evaluate"),
     "clipn.detector": ("Detector",),
     "clipn.errors": (
         "ClipnError",
@@ -69,7 +74,7 @@ _HOMES = {
     "clipn.training": ("PairsConfig", "TrainConfig", "train"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("data", "losses", "metrics", "model", "scores", "training")
+_MODULES = ("benchmarks", "data", "losses", "metrics", "model", "scores", "training")
 
 
 def __getattr__(name: str) -> Any:

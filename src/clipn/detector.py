@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,7 +25,7 @@ from clipn.model import CLIPN, ClassBank, load_model
 from clipn.model.bank_cache import cached_class_bank
 from clipn.model.clipn import HOW_TO_GET_A_NO
 from clipn.predictions import NONE_OF_THESE, Prediction, Predictions, Rule
-from clipn.scores import Score, get_score
+from clipn.scores import ImageBatch, Score, Task, get_score
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Detector:
     Args:
         model: A CLIP with its "no"; a plain CLIP works with the scores that need none.
         class_names: The classes, none empty and none twice.
-        score: Name of the score, one of `clipn.scores.SCORES`.
+        score: One of `clipn.scores.SCORES` that needs nothing but, maybe, the "no".
         rule: "ctw" or "atd", to decide by that rule whatever the score; the score's own by default.
         threshold: Refuse images that score below it.
         templates: Prompt templates with one {}; the model's own by default.
@@ -125,11 +125,20 @@ class Detector:
         self._score: Score = get_score(score)
         if rule not in (None, "ctw", "atd"):
             raise ValueError(f"rule must be 'ctw', 'atd' or None; got {rule!r}.")
-        if (self._score.needs_no or rule is not None) and bank.no is None:
+        if more := self._score.needs - {"no"}:
+            raise ValueError(
+                f"The score {score!r} needs {', '.join(sorted(more))}, which a detector does not "
+                "have; the evaluation serves it (clipn eval)."
+            )
+        if ("no" in self._score.needs or rule is not None) and bank.no is None:
             raise ModelError(f'The {rule or score} needs a "no". {HOW_TO_GET_A_NO}')
         if threshold is not None and not math.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number; got {threshold}.")
         self.model, self.bank, self.score_name = model, bank, score
+        # In float64: a softmax of logits times 100 rounds to 1 in float32 long before it does here.
+        no = None if bank.no is None else bank.no.double()
+        self._exact_bank = replace(bank, yes=bank.yes.double(), no=no)
+        self._scorer = self._score.prepare(Task(yes=self._exact_bank.yes, no=no, tau=model.tau))
         self.threshold: float | None = threshold
         self.calibration: Calibration | None = None
         own_rule: Rule | None = score if self._score.refuses else None  # pyright: ignore[reportAssignmentType]
@@ -287,17 +296,9 @@ class Detector:
     @torch.inference_mode()
     def _score_pixels(self, pixels: Float[Tensor, "batch 3 height width"]) -> _Answers:
         """Embed, compare, score, decide."""
-        embeddings = self.model.encode_image(pixels)
-        logits = self.model.logits(embeddings, self.bank)
-        # In float64: a softmax of logits times 100 rounds to 1 in float32 long before it does here.
-        yes = logits.yes.double()
-        no = None if logits.no is None else logits.no.double()
-        inputs = {
-            "logits_yes_no": (yes, no),
-            "logits_yes": (yes,),
-            "cosines": (yes / self.model.tau,),
-        }
-        scores = self._score.function(*inputs[self._score.needs]).cpu().numpy()
+        embeddings = self.model.encode_image(pixels).double()
+        scores = self._scorer(ImageBatch(image=embeddings)).cpu().numpy()
+        yes, no = self.model.logits(embeddings, self._exact_bank)
         refused = None
         if self.rule == "threshold":
             refused = scores < self.threshold

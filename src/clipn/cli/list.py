@@ -1,4 +1,4 @@
-"""Show the models and the scores that there are."""
+"""Show the models, the scores and the benchmark suites that there are."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from rich.text import Text
 class Options:
     """Options of `clipn list`."""
 
-    what: Annotated[Literal["all", "models", "scores"], tyro.conf.Positional] = "all"
+    what: Annotated[Literal["all", "models", "scores", "suites"], tyro.conf.Positional] = "all"
     """What to show."""
 
 
@@ -22,6 +22,8 @@ def run(options: Options) -> int:
     console = Console()
     if options.what in ("all", "scores"):
         console.print(_list_scores())
+    if options.what in ("all", "suites"):
+        console.print(_list_suites())
     if options.what in ("all", "models"):
         console.print(_list_models())
     return 0
@@ -33,9 +35,20 @@ def _list_scores() -> Table:
 
     table = Table("score", "needs", "own rule", "what it is", box=None, header_style="bold")
     for score in SCORES.values():
-        summary = (score.function.__doc__ or "").strip().splitlines()[0]
+        needs = ", ".join(sorted(score.needs)) or "-"
         rule = "yes" if score.refuses else "no"
-        table.add_row(score.name, score.needs, rule, Text(summary))
+        table.add_row(score.name, needs, rule, Text(score.summary))
+    return table
+
+
+def _list_suites() -> Table:
+    """Every suite with its sets."""
+    from clipn.benchmarks import SUITES
+
+    table = Table("suite", "ID", "OOD", "what it is", box=None, header_style="bold")
+    for suite in SUITES.values():
+        outside = ", ".join(spec.name for spec in suite.ood_sets)
+        table.add_row(suite.name, suite.id_set.name, outside, Text(suite.title))
     return table
 
 

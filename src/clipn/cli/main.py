@@ -15,8 +15,10 @@ COMMANDS = {
     "detect": "name what images show, or say that it is none of the classes",
     "calibrate": "set a detector's threshold from images of its classes, and save it",
     "train": 'teach a CLIP to say "no" from image-caption pairs',
+    "eval": "measure scores on a benchmark suite: tables and a report",
+    "compare": "set two folders of results side by side",
     "import-checkpoint": "turn a checkpoint of the paper's implementation into a model folder",
-    "list": "show the models and the scores that there are",
+    "list": "show the models, the scores and the benchmark suites that there are",
 }
 EXAMPLES = (
     "clipn demo",
@@ -24,6 +26,7 @@ EXAMPLES = (
     "clipn detect photos/ --classes names.txt --csv answers.csv",
     'clipn calibrate my-photos/ --classes "tabby cat, espresso" --out-dir my-detector',
     "clipn detect more-photos/ --detector my-detector",
+    "clipn eval cifar10 --data-root data/ --out-dir results",
 )
 DONE, KNOWN_ERROR, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 

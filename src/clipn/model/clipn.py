@@ -17,6 +17,7 @@ from clipn.errors import ModelError
 from clipn.model.base import BaseClip, Preprocess
 from clipn.model.class_bank import ClassBank, check_class_names
 from clipn.model.no_tower import NoTower
+from clipn.model.patches import encode_patches
 from clipn.model.text_tower import TextTower
 from clipn.templates import (
     NEGATED_TEMPLATES,
@@ -181,6 +182,22 @@ class CLIPN(nn.Module):
         if not isinstance(images, Tensor):
             images = torch.stack([self.preprocess(image) for image in images])
         return F.normalize(self.visual(images.to(self.device)).float(), dim=-1)
+
+    def encode_patches(
+        self, pixels: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch patches dim"]:
+        """Embed each part of images, as `clipn.model.patches.encode_patches` says.
+
+        Args:
+            pixels: What `preprocess` has made of images.
+
+        Returns:
+            L2-normalised embeddings of the positions, row by row.
+
+        Raises:
+            ModelError: If the image tower has none.
+        """
+        return encode_patches(self.visual, pixels.to(self.device))
 
     def encode_text(
         self, texts: Sequence[str] | Int[Tensor, "batch length"]

@@ -68,8 +68,10 @@ def mcm(
 ) -> Float[Tensor, " batch"]:
     """Maximum concept matching: max_c softmax(s / T)_c of the raw cosines s = f.g.
 
+    At T = 1 / tau it equals `msp`.
+
     Source: Ming et al., "Delving into Out-of-Distribution Detection with Vision-Language
-    Representations", NeurIPS 2022, equation 1. At T = 1 / tau it equals `msp`.
+        Representations", NeurIPS 2022, equation 1.
 
     Args:
         cosines: s, not times tau.

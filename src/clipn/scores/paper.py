@@ -1,8 +1,4 @@
-"""CLIPN's own scores and decision rules, which weigh "yes" against "no".
-
-Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023,
-    section 3.4.
-"""
+"""CLIPN's own scores and decision rules, which weigh "yes" against "no"."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,6 +18,9 @@ def ctw(
     """Competing to win: what the "no" of the most likely class leaves of it.
 
     With j = argmax_c l_c the score is 1 - p_j^no = sigmoid(l_j - n_j).
+
+    Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023,
+        section 3.4.
 
     Args:
         logits_yes: l = tau f.g, times the temperature already.
@@ -45,6 +44,9 @@ def atd(
 
     Score = 1 - p_{C+1} = sum_c (1 - p_c^no) p_c, with p = softmax(l), p_c^no = sigmoid(n_c - l_c).
     With one class it equals `ctw`.
+
+    Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023,
+        section 3.4.
 
     Args:
         logits_yes: l = tau f.g, times the temperature already.

@@ -1,0 +1,185 @@
+"""Image embeddings of a set, made once for all suites and scores that share it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from clipn.data.image_batches import load_batches
+from clipn.data.image_sets import ImageSet
+from clipn.data.row_cache import cached_rows
+from clipn.model import CLIPN
+
+FORMAT_VERSION = 1
+MakeRows = Callable[[Float[Tensor, "batch 3 height width"]], Tensor]
+"""Maps preprocessed pixels to a row an image, (batch, dim)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions:
+    """How the images of a suite are read and embedded.
+
+    Attributes:
+        cache_dir: Where rows are kept; made if missing.
+        native_size: The square size in pixels that every image is brought to first; None leaves
+            images as they are.
+        batch_size: Images embedded at once.
+        num_workers: Threads that read images.
+        on_rows: Called with (set name, rows done, rows in all) while a set is embedded.
+    """
+
+    cache_dir: Path
+    native_size: int | None = None
+    batch_size: int = 64
+    num_workers: int = 2
+    on_rows: Callable[[str, int, int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A row for every image of a set.
+
+    Attributes:
+        values: (images, dim), memory-mapped; NaN where an image could not be read.
+        reasons: Why, by the number of the image.
+    """
+
+    values: Float[np.ndarray, "images dim"]
+    reasons: dict[int, str]
+
+    @property
+    def is_readable(self) -> Bool[np.ndarray, " images"]:
+        """Which images could be read."""
+        readable = np.ones(len(self.values), dtype=bool)
+        readable[list(self.reasons)] = False
+        return readable
+
+
+def embed_set(model: CLIPN, image_set: ImageSet, options: EmbeddingOptions) -> Rows:
+    """Embed the images of a set, or read their embeddings where that was done before.
+
+    Args:
+        model: Its image tower embeds.
+        image_set: The images.
+        options: How.
+
+    Returns:
+        L2-normalised embeddings in float32.
+
+    Raises:
+        DataError: If the cache cannot be read or belongs to something else.
+    """
+
+    @torch.inference_mode()
+    def embed(pixels: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        return model.encode_image(pixels)
+
+    return map_set(model, image_set, embed, options, kind="embedding")
+
+
+def map_set(
+    model: CLIPN, image_set: ImageSet, make_rows: MakeRows, options: EmbeddingOptions, *, kind: str
+) -> Rows:
+    """Make a row of every image of a set and keep the rows; an interrupted pass goes on.
+
+    Args:
+        model: Whose preprocessing is used; part of the rows' identity.
+        image_set: The images.
+        make_rows: Called with batches of preprocessed pixels, in the order of the images.
+        options: How to read them.
+        kind: What the rows are; part of their identity, so it must tell apart what differs.
+    """
+    identity = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "model_fingerprint": model.fingerprint("image" if kind == "embedding" else "all"),
+        "data_fingerprint": image_set.fingerprint,
+        "native_size": options.native_size,
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def make_block(block: range) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
+        return _make_block(model, image_set, block, make_rows, options)
+
+    def on_rows(done: int, total: int) -> None:
+        if options.on_rows:
+            options.on_rows(image_set.name, done, total)
+
+    values, reasons = cached_rows(
+        options.cache_dir / f"{image_set.name}-{digest}",
+        num_rows=len(image_set.images),
+        identity=identity,
+        make_block=make_block,
+        on_rows=on_rows,
+    )
+    return Rows(values=values, reasons=reasons)
+
+
+def _make_block(
+    model: CLIPN,
+    image_set: ImageSet,
+    block: range,
+    make_rows: MakeRows,
+    options: EmbeddingOptions,
+) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
+    """Read the images of a block and make their rows."""
+
+    def preprocess(image: Image.Image) -> Tensor:
+        return model.preprocess(to_native_size(image, options.native_size))
+
+    batches = load_batches(
+        (image_set.images[row] for row in block),
+        preprocess,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+    )
+    rows: dict[int, np.ndarray] = {}
+    reasons: dict[int, str] = {}
+    for first, batch in zip(_firsts(block, options.batch_size), batches, strict=True):
+        reasons |= {
+            first + row: _reason(image_set, first + row, why) for row, why in batch.errors.items()
+        }
+        if batch.pixels is not None:
+            made = make_rows(batch.pixels).float().cpu().numpy()
+            rows |= {first + row: made[position] for position, row in enumerate(batch.rows)}
+    dim = len(next(iter(rows.values()))) if rows else _dim(model, make_rows)
+    values = np.full((len(block), dim), np.nan, dtype=np.float32)
+    for row, value in rows.items():
+        values[row - block.start] = value
+    return values, reasons
+
+
+def to_native_size(image: Image.Image, size: int | None) -> Image.Image:
+    """An image at a suite's native resolution: what is not of that square size is resized to it.
+
+    Where the sets of a suite come at several resolutions, blur alone would tell them apart.
+
+    Example:
+        >>> to_native_size(Image.new("RGB", (64, 48)), 32).size
+        (32, 32)
+    """
+    if size is None or image.size == (size, size):
+        return image
+    return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _firsts(block: range, batch_size: int) -> Iterator[int]:
+    """The number of the first image of each batch of a block."""
+    yield from range(block.start, block.stop, batch_size)
+
+
+def _reason(image_set: ImageSet, row: int, why: str) -> str:
+    return f"{image_set.ids[row]}: {why}"
+
+
+def _dim(model: CLIPN, make_rows: MakeRows) -> int:
+    """How wide a row is, where a whole block cannot be read."""
+    blank = model.preprocess(Image.new("RGB", (64, 64)))
+    return make_rows(blank[None]).shape[1]

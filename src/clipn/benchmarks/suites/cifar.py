@@ -1,0 +1,159 @@
+"""Suites around CIFAR-10 and CIFAR-100: CLIPN's small scale, and OpenOOD's."""
+
+from typing import Literal
+
+from clipn.benchmarks.layouts import Folders, Layout, ListFile, ParquetFile, TorchvisionSet
+from clipn.benchmarks.suite import SetKind, SetSpec, Suite
+from clipn.data.class_names import read_class_list
+
+Cifar = Literal["cifar10", "cifar100"]
+
+KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
+CLIPN = "Wang et al., CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No, ICCV 2023"
+OPENOOD = "Zhang et al., OpenOOD v1.5: Enhanced Benchmark for Out-of-Distribution Detection, 2023"
+OPENOOD_PAGE = (
+    "Get benchmark_imglist and images_classic with scripts/download of "
+    "github.com/Jingkang50/OpenOOD and name the folder that holds them as the data root."
+)
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+NATIVE_SIZE = 32
+# CLIP's prompts for CIFAR (data/prompts.md of github.com/openai/CLIP).
+TEMPLATES = tuple(
+    f"a {kind}photo of {article} {size}{{}}."
+    for article in ("a", "the")
+    for kind, size in (
+        ("", ""),
+        ("blurry ", ""),
+        ("black and white ", ""),
+        ("low contrast ", ""),
+        ("high contrast ", ""),
+        ("bad ", ""),
+        ("good ", ""),
+        ("", "small "),
+        ("", "big "),
+    )
+)
+
+
+def _cifar(which: Cifar, *, split: Literal["train", "test"] = "test", kind: SetKind) -> SetSpec:
+    """All images of a split."""
+    # In this order: as torchvision leaves it, as Hugging Face publishes it, folders by class.
+    is_ten = which == "cifar10"
+    folder = "plain_text" if is_ten else "cifar100"
+    hub = ParquetFile(
+        file=f"{which}/{folder}/{split}-00000-of-00001.parquet",
+        image_column="img",
+        label_column="label" if is_ten else "fine_label",
+    )
+    on_disk = "cifar-10-batches-py" if is_ten else "cifar-100-python"
+    layouts: list[Layout] = [
+        TorchvisionSet(
+            dataset="CIFAR10" if is_ten else "CIFAR100",
+            root=root,
+            holds=f"{root}/{on_disk}",
+            options={"train": split == "train"},
+        )
+        for root in (".", which)
+    ]
+    folders = (f"{which}/{split}", f"images_classic/{which}/{split}")
+    layouts += [hub, *(Folders(folders=(f,), holds="classes") for f in folders)]
+    return SetSpec(
+        name=TITLES[which] if split == "test" else f"{TITLES[which]}-train",
+        kind=kind,
+        layouts=tuple(layouts),
+        num_images=10_000 if split == "test" else 50_000,
+        citation=KRIZHEVSKY,
+        where=(
+            f"Get the Python version from cs.toronto.edu/~kriz/cifar.html; it unpacks to {on_disk}."
+        ),
+    )
+
+
+LSUN = SetSpec(
+    name="LSUN",
+    kind="far",
+    layouts=tuple(
+        Folders(folders=(folder,), holds="images")
+        for folder in ("LSUN_resize/LSUN_resize", "LSUN_resize")
+    ),
+    num_images=10_000,
+    citation="Yu et al., LSUN, 2015; resized by Liang et al. (ODIN), ICLR 2018",
+    where="Get LSUN (resize) from github.com/facebookresearch/odin; it unpacks to LSUN_resize.",
+)
+IMAGENET_R = SetSpec(
+    name="ImageNet-R",
+    kind="far",
+    layouts=(Folders(folders=("imagenet-r",), holds="images"),),
+    num_images=30_000,
+    citation="Hendrycks et al., The Many Faces of Robustness, ICCV 2021",
+    where=(
+        "Get imagenet-r.tar from github.com/hendrycks/imagenet-r; it unpacks to "
+        "imagenet-r/<wnid>/*.jpg."
+    ),
+)
+
+
+def _paper_suite(which: Cifar, other: Cifar) -> Suite:
+    classes = read_class_list(which)
+    return Suite(
+        name=which,
+        title=f"{TITLES[which]} against {TITLES[other]}, LSUN and ImageNet-R (CLIPN)",
+        citation=CLIPN,
+        id_set=_cifar(which, kind="id"),
+        ood_sets=(_cifar(other, kind="near"), LSUN, IMAGENET_R),
+        class_names=tuple(classes.values()),
+        class_ids=tuple(classes),
+        templates=TEMPLATES,
+        native_size=NATIVE_SIZE,
+        training_set=_cifar(which, split="train", kind="id"),
+        notes=(
+            "All images are brought to 32 px first, or blur would tell ImageNet-R apart; the paper "
+            "does not say how it sizes them."
+        ),
+    )
+
+
+def _openood(which: Cifar, name: str, list_name: str, num_images: int, kind: SetKind) -> SetSpec:
+    layout = ListFile(
+        list_file=f"benchmark_imglist/{which}/test_{list_name}.txt", image_root="images_classic"
+    )
+    return SetSpec(
+        name=name,
+        kind=kind,
+        layouts=(layout,),
+        num_images=num_images,
+        citation=OPENOOD,
+        where=OPENOOD_PAGE,
+    )
+
+
+def _openood_suite(which: Cifar, other: Cifar) -> Suite:
+    classes = read_class_list(which)
+    return Suite(
+        name=f"{which}-openood",
+        title=f"{TITLES[which]} against OpenOOD v1.5's near and far sets",
+        citation=OPENOOD,
+        id_set=_openood(which, TITLES[which], which, 9_000, "id"),
+        ood_sets=(
+            _openood(which, TITLES[other], other, 9_000, "near"),
+            _openood(which, "TinyImageNet", "tin", 7_793, "near"),
+            _openood(which, "MNIST", "mnist", 70_000, "far"),
+            _openood(which, "SVHN", "svhn", 26_032, "far"),
+            _openood(which, "Textures", "texture", 5_640, "far"),
+            _openood(which, "Places365", "places365", 35_195, "far"),
+        ),
+        class_names=tuple(classes.values()),
+        class_ids=tuple(classes),
+        templates=TEMPLATES,
+        native_size=NATIVE_SIZE,
+        training_set=_cifar(which, split="train", kind="id"),
+        notes="9,000 of the 10,000 test images; OpenOOD keeps the rest for validation.",
+    )
+
+
+CIFAR_SUITES = (
+    _paper_suite("cifar10", "cifar100"),
+    _paper_suite("cifar100", "cifar10"),
+    _openood_suite("cifar10", "cifar100"),
+    _openood_suite("cifar100", "cifar10"),
+)

@@ -1,0 +1,127 @@
+"""Arrays on disk with one row an image, made block by block: an interrupted build goes on.
+
+A finished cache is a folder with `rows.npy`, memory-mapped for reading, and `manifest.json`. While
+it is built, every finished block is a file of its own.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from clipn.data.embedding_cache import MANIFEST, check_identity, read_manifest
+from clipn.errors import DataError
+from clipn.files import write_aside, write_json
+
+BUILDING = "building.json"
+ROWS = "rows.npy"
+BLOCK_ROWS = 2048
+
+Block = tuple[Float[np.ndarray, "rows dim"], dict[int, str]]
+"""The rows of a block, and why some of them (by their number in all) could not be made."""
+
+
+def cached_rows(
+    folder: Path,
+    *,
+    num_rows: int,
+    identity: dict[str, Any],
+    make_block: Callable[[range], Block],
+    on_rows: Callable[[int, int], None] | None = None,
+) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
+    """Make rows, or read them where the same ones were made before.
+
+    Args:
+        folder: Of the cache; an interrupted build in it is continued.
+        num_rows: How many rows there are.
+        identity: What the rows depend on; plain JSON.
+        make_block: Makes the rows of a range; a row that cannot be made is NaN and has a reason.
+        on_rows: Called with (rows done, rows in all) after each block.
+
+    Returns:
+        The rows, memory-mapped and read-only, and the reasons by the number of the row.
+
+    Raises:
+        DataError: If the folder holds rows of something else, or its files are damaged.
+    """
+    identity = {**identity, "num_rows": num_rows}
+    if (folder / MANIFEST).exists():
+        manifest = read_manifest(folder / MANIFEST)
+        check_identity(folder, manifest, identity)
+        return _open(folder, num_rows), _reasons(manifest)
+    if (folder / BUILDING).exists():
+        check_identity(folder, read_manifest(folder / BUILDING), identity)
+    else:
+        write_json(folder / BUILDING, identity)
+    blocks = [
+        range(first, min(first + BLOCK_ROWS, num_rows)) for first in range(0, num_rows, BLOCK_ROWS)
+    ]
+    for block in blocks:
+        if not (path := _block_path(folder, block)).exists():
+            _write_block(path, *make_block(block))
+        if on_rows:
+            on_rows(block.stop, num_rows)
+    return _join(folder, blocks, identity)
+
+
+def _block_path(folder: Path, block: range) -> Path:
+    return folder / f"block-{block.start:09d}.npz"
+
+
+def _write_block(path: Path, rows: Float[np.ndarray, "rows dim"], reasons: dict[int, str]) -> None:
+    notes = np.frombuffer(json.dumps(reasons).encode(), dtype=np.uint8)
+    with write_aside(path) as aside, aside.open("wb") as file:
+        np.savez(file, allow_pickle=False, rows=rows, reasons=notes)
+
+
+def _join(
+    folder: Path, blocks: list[range], identity: dict[str, Any]
+) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
+    """Put the blocks together, one in memory at a time, then drop them."""
+    reasons: dict[int, str] = {}
+    num_rows, target = identity["num_rows"], None
+    with write_aside(folder / ROWS) as aside:
+        for block in blocks:
+            rows, notes = _read_block(_block_path(folder, block), len(block))
+            if target is None:
+                target = np.lib.format.open_memmap(
+                    aside, mode="w+", dtype=rows.dtype, shape=(num_rows, *rows.shape[1:])
+                )
+            target[block.start : block.stop] = rows
+            reasons |= notes
+        if target is not None:
+            target.flush()
+    write_json(folder / MANIFEST, {**identity, "reasons": reasons})
+    for block in blocks:
+        _block_path(folder, block).unlink()
+    (folder / BUILDING).unlink()
+    return _open(folder, num_rows), reasons
+
+
+def _read_block(path: Path, num_rows: int) -> Block:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            rows, notes = arrays["rows"], arrays["reasons"]
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Delete it to make it again.") from error
+    if len(rows) != num_rows:
+        raise DataError(f"{path} holds {len(rows)} rows instead of {num_rows}; delete it.")
+    return rows, {int(row): why for row, why in json.loads(notes.tobytes()).items()}
+
+
+def _open(folder: Path, num_rows: int) -> Float[np.ndarray, "rows dim"]:
+    path = folder / ROWS
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Delete {folder}.") from error
+    if len(rows) != num_rows:
+        raise DataError(f"{path} holds {len(rows)} rows instead of {num_rows}; delete {folder}.")
+    return rows
+
+
+def _reasons(manifest: dict[str, Any]) -> dict[int, str]:
+    return {int(row): why for row, why in manifest["reasons"].items()}

@@ -1,0 +1,181 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from clipn.benchmarks import EvaluationOptions, evaluate, read_results
+from clipn.benchmarks.results import read_scores
+from clipn.errors import DataError, ModelError
+from clipn.metrics import auroc
+from clipn.scores import SCORES, Lexicon, Word
+
+SYLLABLES = ("ba", "de", "fo", "gu", "ki", "la", "mo", "ne", "po")
+WORDS = Lexicon(  # 729 words, of which the 15 % that are mined make the 100 groups of neg_label
+    name="things",
+    words=tuple(
+        Word(text=a + b + c, part="noun", files=("things",))
+        for a in SYLLABLES
+        for b in SYLLABLES
+        for c in SYLLABLES
+    ),
+)
+SIMPLE = ("atd", "msp", "energy")
+
+
+def options(**changes):
+    return EvaluationOptions(num_resamples=20, **changes)
+
+
+@pytest.fixture
+def run(learnable_model, painted_suite, painted_root, tmp_path):
+    def evaluate_painted(model=learnable_model, suite=painted_suite, scores=SIMPLE, **changes):
+        return evaluate(
+            model,
+            suite,
+            data_root=painted_root,
+            out_dir=tmp_path / "out",
+            scores=scores,
+            options=options(**changes),
+        )
+
+    return evaluate_painted
+
+
+def count_images(monkeypatch, model):
+    """Have the model count what it embeds."""
+    counted = []
+    encode = type(model).encode_image
+
+    def counting(self, images):
+        counted.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(type(model), "encode_image", counting)
+    return counted
+
+
+def test_figures_are_those_of_the_scores(run, tmp_path):
+    result = run().results[0]
+    scores = read_scores(tmp_path / "out", result)
+    for name in ("grey", "pink"):
+        expected = auroc(scores.id_scores[name], scores.ood_scores[name])
+        assert result.sets[name]["auroc"] == expected
+    mean = np.mean([result.sets[name]["auroc"] for name in ("grey", "pink")])
+    assert result.averages["all"]["auroc"] == pytest.approx(mean)
+    assert set(result.averages) == {"all", "near", "far"}
+
+
+def test_scores_are_those_of_the_detector(run, learnable_model, painted_root, tmp_path):
+    from PIL import Image
+
+    from clipn import Detector
+
+    result = run(scores=["atd"]).results[0]
+    detector = Detector(learnable_model, ["red", "green", "blue"], score="atd")
+    paths = sorted((painted_root / "grey").glob("*.png"))
+    images = [Image.open(path).resize((32, 32), Image.Resampling.BICUBIC) for path in paths]
+    kept = read_scores(tmp_path / "out", result).ood_scores["grey"]
+    np.testing.assert_allclose(kept, detector.score(images), atol=1e-6)
+
+
+def test_each_image_is_embedded_once_for_all_scores_and_runs(run, monkeypatch, learnable_model):
+    counted = count_images(monkeypatch, learnable_model)
+    run(scores=SIMPLE)
+    assert sum(counted) == 18 + 8 + 8
+    run(scores=("ctw", "mcm"))
+    assert sum(counted) == 18 + 8 + 8
+
+
+def test_results_that_fit_are_kept(run, tmp_path):
+    before = run().results
+    path = tmp_path / "out" / "results" / "painted"
+    stamps = [p.stat().st_mtime_ns for p in sorted(path.rglob("*.json"))]
+    assert run().results == before
+    assert [p.stat().st_mtime_ns for p in sorted(path.rglob("*.json"))] == stamps
+
+
+def test_results_of_other_options_are_not_kept_silently(run):
+    run(scores=["react"])
+    with pytest.raises(DataError, match="other weights, data or options"):
+        run(scores=["react"], score_options={"react": {"percentile": 50.0}})
+    changed = run(
+        scores=["react"], score_options={"react": {"percentile": 50.0}}, existing="replace"
+    )
+    assert changed.results[0].score_options["percentile"] == 50.0
+
+
+def test_existing_results_can_be_refused(run):
+    run()
+    with pytest.raises(DataError, match="There is a result"):
+        run(existing="refuse")
+
+
+def test_every_score_is_served_with_what_it_needs(run, tmp_path):
+    evaluation = run(scores="all", lexicon=WORDS, outliers=["lemon", "grass"])
+    assert [r.score for r in evaluation.results] == list(SCORES)
+    assert evaluation.not_served == {}
+    for result in evaluation.results:
+        scores = read_scores(tmp_path / "out", result)
+        assert all(np.isfinite(values).all() for values in scores.ood_scores.values()), result.score
+    assert len(read_results(tmp_path / "out")) == len(SCORES)
+
+
+def test_what_cannot_be_served_is_left_out_with_the_reason(run, plain_model):
+    evaluation = run(model=plain_model, scores="all")
+    assert set(evaluation.not_served) == {"ctw", "atd", "neg_label", "csp", "ada_neg", "eoe"}
+    assert "has not learned" in evaluation.not_served["atd"]
+
+
+def test_a_score_asked_for_by_name_must_be_served(run, plain_model):
+    with pytest.raises(ModelError, match="'atd' cannot be served"):
+        run(model=plain_model, scores=["atd"])
+
+
+def test_scores_of_a_stream_differ_beside_each_set(run, tmp_path):
+    result = run(scores=["ada_neg"], lexicon=WORDS).results[0]
+    scores = read_scores(tmp_path / "out", result)
+    assert not np.array_equal(scores.id_scores["grey"], scores.id_scores["pink"])
+
+
+def test_an_unreadable_image_is_left_out_and_told(run, painted_root, tmp_path):
+    (painted_root / "grey" / "3.png").write_bytes(b"broken")
+    evaluation = run()
+    result = evaluation.results[0]
+    assert result.data["grey"].num_unreadable == 1
+    assert np.isnan(read_scores(tmp_path / "out", result).ood_scores["grey"]).sum() == 1
+    assert len(evaluation.unreadable) == 1
+    assert "3.png" in evaluation.unreadable[0]
+
+
+def test_a_wrong_count_is_refused_unless_only_reported(run, painted_root):
+    (painted_root / "grey" / "0.png").unlink()
+    with pytest.raises(DataError, match="grey"):
+        run()
+    assert run(counts="report").results[0].data["grey"].num_images == 7
+
+
+def test_changed_images_are_noticed(run, painted_root):
+    run()
+    (painted_root / "pink" / "0.png").write_bytes((painted_root / "grey" / "0.png").read_bytes())
+    with pytest.raises(DataError, match="other weights, data or options"):
+        run()
+
+
+def test_rules_and_the_calibrated_threshold_are_measured(run):
+    atd = next(r for r in run().results if r.score == "atd")
+    assert set(atd.rules) == {"calibrated", "atd"}
+    for rule in atd.rules.values():
+        assert 0 <= rule["id_kept"] <= 1
+        assert set(rule["refused"]) == {"grey", "pink"}
+        assert rule["id_accuracy"] <= rule["id_kept"]
+
+
+def test_an_unknown_score_is_named(run):
+    with pytest.raises(ValueError, match="Unknown score 'atdd'"):
+        run(scores=["atdd"])
+
+
+def test_a_suite_without_training_images_cannot_fit(run, painted_suite):
+    suite = dataclasses.replace(painted_suite, training_set=None)
+    evaluation = run(suite=suite, scores="all")
+    assert {"react", "fort"} <= set(evaluation.not_served)
