@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from clipn.benchmarks.suites.compact import CIFAR10_KINDS
+
 TINY, CIFAR = "tiny_imagenet", "cifar10"
 
 CIFAR_SYNONYMS = {
@@ -22,26 +24,6 @@ CIFAR_SYNONYMS = {
     "horse": ["horse"],
     "ship": ["ship", "boat"],
     "truck": ["truck", "lorry"],
-}
-
-# CIFAR-10's classes and the Tiny-ImageNet classes that show (kinds of) the same thing. Their pairs
-# are neither matches nor opposites: the losses leave them out.
-RELATED = {
-    "automobile": ["beach wagon", "convertible", "limousine", "sports car", "police van"],
-    "bird": ["goose", "black stork", "king penguin", "albatross"],
-    "cat": ["tabby", "Persian cat", "Egyptian cat"],
-    "deer": ["gazelle"],
-    "dog": [
-        "Chihuahua",
-        "Yorkshire terrier",
-        "golden retriever",
-        "Labrador retriever",
-        "German shepherd",
-        "standard poodle",
-    ],
-    "frog": ["bullfrog", "tailed frog"],
-    "ship": ["lifeboat", "gondola"],
-    "truck": ["moving van", "police van"],
 }
 
 TEMPLATES = [
@@ -101,10 +83,16 @@ def read_classes(data_dir: Path) -> list[ImageClass]:
 
 
 def related_matrix(classes: list[ImageClass]) -> Tensor:
-    """True for every pair of classes that `RELATED` names, in both orders; (classes, classes)."""
+    """True for a class of CIFAR-10 and a kind of it in Tiny-ImageNet, in both orders.
+
+    Their pairs are neither matches nor opposites: the losses leave them out.
+
+    Returns:
+        (classes, classes).
+    """
     index = {(c.source, c.name): position for position, c in enumerate(classes)}
     is_related = torch.zeros(len(classes), len(classes), dtype=torch.bool)
-    for name, kinds in RELATED.items():
+    for name, kinds in CIFAR10_KINDS.items():
         for kind in kinds:
             first, second = index[CIFAR, name], index[TINY, kind]
             is_related[first, second] = is_related[second, first] = True

@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from classes import CIFAR, RELATED, TINY, ImageClass, read_classes
+from classes import CIFAR, TINY, ImageClass, read_classes
+from clipn.benchmarks.suites.compact import CIFAR10_KINDS
 from clipn.metrics import auroc, fpr_at_tpr
 from clipn.model import CLIPN, ClassBank, load_model
 from clipn.scores import SCORES, ImageBatch, Task, atd_refuses, ctw_refuses
@@ -140,7 +141,7 @@ def evaluate(model: CLIPN, classes: list[ImageClass], sets: dict) -> dict:
     cifar_names = [c.name for c in classes if c.source == CIFAR]
     cifar, cifar_labels = sets["cifar10"]
     tiny, tiny_labels = sets["tiny"]
-    kinds = {kind for group in RELATED.values() for kind in group}
+    kinds = {kind for group in CIFAR10_KINDS.values() for kind in group}
     other = np.array([tiny_names[label] not in kinds for label in tiny_labels])
 
     figures: dict = {"counts": {name: len(images) for name, (images, _) in sets.items()}}

@@ -38,16 +38,16 @@ def result(score="atd", *, suite="painted", sets=None, model="compact"):
 def test_markdown_shows_percent_and_all_averages():
     table = suite_tables([result()])[0]
     lines = table.to_markdown().splitlines()
-    assert lines[0] == "| model | score | grey | pink | average | far average | near average |"
+    assert lines[0] == "| model | score | grey | pink | near average | far average | average |"
     assert lines[2] == (
-        "| compact | atd | 91.23 / 25.00 | 71.23 / 75.00 | 81.23 / 50.00 | 91.23 / 25.00 "
-        "| 71.23 / 75.00 |"
+        "| compact | atd | 91.23 / 25.00 | 71.23 / 75.00 | 71.23 / 75.00 | 91.23 / 25.00 "
+        "| 81.23 / 50.00 |"
     )
 
 
-def test_one_kind_of_set_has_one_average():
+def test_one_set_needs_no_average():
     sets = {"grey": {"kind": "far", "auroc": 0.5, "fpr95": 0.5}}
-    assert suite_tables([result(sets=sets)])[0].columns == ("grey", "average")
+    assert suite_tables([result(sets=sets)])[0].columns == ("grey",)
 
 
 def test_csv_keeps_unrounded_shares():
@@ -87,3 +87,9 @@ def test_tables_are_written_in_every_format(tmp_path, suffix):
     paths = write_tables(tmp_path, suite_tables([result(), result(suite="other")]))
     assert {p.name for p in paths if p.suffix == suffix} == {f"painted{suffix}", f"other{suffix}"}
     assert all(p.read_text() for p in paths)
+
+
+def test_a_set_that_one_result_lacks_is_left_blank():
+    sets = {"grey": {"kind": "far", "auroc": 0.5, "fpr95": 0.5}}
+    table = suite_tables([result(), result("msp", sets=sets)])[0]
+    assert table.cells()[1] == ["compact", "msp", "50.00 / 50.00", "-", "-", *["50.00 / 50.00"] * 2]

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,11 +77,7 @@ def embed_set(model: CLIPN, image_set: ImageSet, options: EmbeddingOptions) -> R
     Raises:
         DataError: If the cache cannot be read or belongs to something else.
     """
-
-    @torch.inference_mode()
-    def embed(pixels: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        return model.encode_image(pixels)
-
+    embed = torch.inference_mode()(model.encode_image)
     return map_set(model, image_set, embed, options, kind="embedding")
 
 
@@ -105,19 +102,12 @@ def map_set(
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
-    def make_block(block: range) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
-        return _make_block(model, image_set, block, make_rows, options)
-
-    def on_rows(done: int, total: int) -> None:
-        if options.on_rows:
-            options.on_rows(image_set.name, done, total)
-
     values, reasons = cached_rows(
         options.cache_dir / f"{image_set.name}-{digest}",
         num_rows=len(image_set.images),
         identity=identity,
-        make_block=make_block,
-        on_rows=on_rows,
+        make_block=partial(_make_block, model, image_set, make_rows, options),
+        on_rows=partial(options.on_rows, image_set.name) if options.on_rows else None,
     )
     return Rows(values=values, reasons=reasons)
 
@@ -125,26 +115,27 @@ def map_set(
 def _make_block(
     model: CLIPN,
     image_set: ImageSet,
-    block: range,
     make_rows: MakeRows,
     options: EmbeddingOptions,
+    block: range,
 ) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
     """Read the images of a block and make their rows."""
 
     def preprocess(image: Image.Image) -> Tensor:
+        """An image of any size as the pixels that the tower takes."""
         return model.preprocess(to_native_size(image, options.native_size))
 
     batches = load_batches(
-        (image_set.images[row] for row in block),
+        (partial(image_set.images.__getitem__, row) for row in block),
         preprocess,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )
     rows: dict[int, np.ndarray] = {}
     reasons: dict[int, str] = {}
-    for first, batch in zip(_firsts(block, options.batch_size), batches, strict=True):
+    for first, batch in zip(block[:: options.batch_size], batches, strict=True):
         reasons |= {
-            first + row: _reason(image_set, first + row, why) for row, why in batch.errors.items()
+            first + row: f"{image_set.ids[first + row]}: {why}" for row, why in batch.errors.items()
         }
         if batch.pixels is not None:
             made = make_rows(batch.pixels).float().cpu().numpy()
@@ -168,15 +159,6 @@ def to_native_size(image: Image.Image, size: int | None) -> Image.Image:
     if size is None or image.size == (size, size):
         return image
     return image.resize((size, size), Image.Resampling.BICUBIC)
-
-
-def _firsts(block: range, batch_size: int) -> Iterator[int]:
-    """The number of the first image of each batch of a block."""
-    yield from range(block.start, block.stop, batch_size)
-
-
-def _reason(image_set: ImageSet, row: int, why: str) -> str:
-    return f"{image_set.ids[row]}: {why}"
 
 
 def _dim(model: CLIPN, make_rows: MakeRows) -> int:

@@ -180,6 +180,7 @@ def join_sets(sets: Sequence[ImageSet], *, prefixes: Sequence[str], name: str) -
     ends = list(accumulate(len(part) for part in sets))
 
     def fetch(row: int) -> ImageSource:
+        """The image of a row of all parts."""
         number = bisect_right(ends, row)
         return sets[number].images[row - (ends[number] - len(sets[number]))]
 

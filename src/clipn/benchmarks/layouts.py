@@ -1,5 +1,6 @@
 """The ways in which a set of images may lie on disk, as data."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class Layout(ABC):
     """One way in which a set may lie below the data root.
 
     Attributes:
@@ -26,9 +27,9 @@ class Layout:
     num_images: int | None = None
 
     @property
+    @abstractmethod
     def paths(self) -> tuple[str, ...]:
         """What must be there, relative to the data root."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,6 +155,7 @@ def _find_unreadable(
     num_read = 0
 
     def try_row(row: int) -> str | None:
+        """Why an image cannot be read; None if it can."""
         why = _why_unreadable(lambda: images.images[row])
         return None if why is None else f"{images.ids[row]}: {why}"
 

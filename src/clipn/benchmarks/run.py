@@ -7,6 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Bool
+
 from clipn.benchmarks.embedded import EmbeddedSuite, embed_suite, mine_for
 from clipn.benchmarks.figures import measure_calibrated, measure_rule, measure_sets
 from clipn.benchmarks.needs import choose_scores
@@ -86,7 +89,15 @@ def evaluate(
         _refuse_existing(out_dir, suite, model, chosen)
     embedded = embed_suite(model, suite, Path(data_root), out_dir, chosen, options)
     words = mine_for(embedded, out_dir, chosen, options)
-    run = _Run(suite=suite, embedded=embedded, words=words, options=options, out_dir=out_dir)
+    run = _Run(
+        suite=suite,
+        embedded=embedded,
+        words=words,
+        options=options,
+        out_dir=out_dir,
+        provenance=_provenance(suite, embedded),
+        id_right=are_right(embedded, embedded.id_set),
+    )
     sets = tuple(embedded.test_sets.values())
     return Evaluation(
         results=tuple(run.result_of(score) for score in chosen),
@@ -111,6 +122,30 @@ def model_name(model: CLIPN) -> str:
     return model.reference or f"model-{model.fingerprint()}"
 
 
+def _provenance(suite: Suite, embedded: EmbeddedSuite) -> dict[str, Any]:
+    """All that the results of every score depend on."""
+    model = embedded.model
+    kinds = {spec.name: spec.kind for spec in suite.test_sets}
+    return {
+        "suite": suite.name,
+        "model": model_name(model),
+        "model_fingerprint": model.fingerprint(),
+        "convention": CONVENTION,
+        "templates": list(embedded.bank.templates),
+        "class_names": list(embedded.bank.names),
+        "tau": model.tau,
+        "data": {
+            name: SetCount(
+                kind=kinds[name],
+                num_images=len(one.images),
+                num_unreadable=len(one.rows.reasons),
+                fingerprint=one.images.fingerprint,
+            )
+            for name, one in embedded.test_sets.items()
+        },
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     """One evaluation under way."""
@@ -120,11 +155,19 @@ class _Run:
     words: dict[str, MinedWords]
     options: EvaluationOptions
     out_dir: Path
+    provenance: dict[str, Any]
+    id_right: Bool[np.ndarray, " num_id"] | None
 
     def result_of(self, score: Score) -> Result:
         """Measure a score, or keep the result that is there."""
         given = dict(self.options.score_options.get(score.name, {}))
-        provenance = self._provenance(score, {**score.options, **given})
+        words = self.words.get(score.words) if score.words else None
+        provenance = {
+            **self.provenance,
+            "score": score.name,
+            "score_options": {**score.options, **given},
+            "words": words.summary() if words else None,
+        }
         path = result_path(self.out_dir, self.suite.name, provenance["model"], score.name)
         if self.options.existing == "keep" and path.exists():
             result = read_result(path)
@@ -136,40 +179,10 @@ class _Run:
             return result
         if self.options.on_score:
             self.options.on_score(score.name)
-        scores = replace(score_suite(score, given, self.embedded), id_right=self._id_right())
+        scores = replace(score_suite(score, given, self.embedded), id_right=self.id_right)
         result = self._measure(score, scores, provenance)
         write_result(self.out_dir, result, scores)
         return result
-
-    def _id_right(self) -> Any:
-        return are_right(self.embedded, self.embedded.id_set)
-
-    def _provenance(self, score: Score, score_options: dict[str, Any]) -> dict[str, Any]:
-        """All that a result depends on."""
-        embedded, model = self.embedded, self.embedded.model
-        kinds = {spec.name: spec.kind for spec in (self.suite.id_set, *self.suite.ood_sets)}
-        words = self.words.get(score.words) if score.words else None
-        return {
-            "suite": self.suite.name,
-            "score": score.name,
-            "score_options": score_options,
-            "model": model_name(model),
-            "model_fingerprint": model.fingerprint(),
-            "convention": CONVENTION,
-            "templates": list(embedded.bank.templates),
-            "class_names": list(embedded.bank.names),
-            "tau": model.tau,
-            "words": words.summary() if words else None,
-            "data": {
-                name: SetCount(
-                    kind=kinds[name],
-                    num_images=len(one.images.images),
-                    num_unreadable=len(one.rows.reasons),
-                    fingerprint=one.images.fingerprint,
-                )
-                for name, one in embedded.test_sets.items()
-            },
-        }
 
     def _measure(self, score: Score, scores: SetScores, provenance: dict[str, Any]) -> Result:
         """All figures of a score."""

@@ -111,6 +111,7 @@ def _score_pixels(
     model = suite.model
 
     def make_rows(pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1"]:
+        """Score a batch of preprocessed images."""
         with torch.set_grad_enabled("gradients" in score.needs):
             batch = ImageBatch(
                 image=model.encode_image(pixels).detach(),

@@ -34,7 +34,7 @@ class LoadedBatch:
 
 
 def load_batches(
-    images: Iterable[ImageSource],
+    images: Iterable[ImageSource | Callable[[], ImageSource]],
     preprocess: Callable[[Image.Image], Tensor],
     *,
     batch_size: int,
@@ -47,7 +47,7 @@ def load_batches(
     reported in `LoadedBatch.errors`; whatever else goes wrong ends the stream.
 
     Args:
-        images: Any iterable of images, read lazily.
+        images: Any iterable of images, read lazily; a function is called in a thread for its image.
         preprocess: Turns an RGB image into float pixels (3, height, width), always of one size;
             called from several threads.
         batch_size: Images a batch; the last one may be smaller.
@@ -70,7 +70,7 @@ def load_batches(
 
 
 def _generate_batches(
-    images: Iterable[ImageSource],
+    images: Iterable[ImageSource | Callable[[], ImageSource]],
     preprocess: Callable[[Image.Image], Tensor],
     batch_size: int,
     num_workers: int,
@@ -98,7 +98,7 @@ def _generate_batches(
 def _load(image: Any, preprocess: Callable[[Image.Image], Tensor]) -> Tensor | str:
     """The pixels of an image, or why there are none."""
     try:
-        return preprocess(read_image(image))
+        return preprocess(read_image(image() if callable(image) else image))
     except (DataError, TypeError, ValueError) as error:
         return str(error)
 

@@ -38,6 +38,11 @@ class _Member:
     cls: int | None
 
     def read(self) -> bytes:
+        """The member's bytes.
+
+        Raises:
+            DataError: If the tar can no longer be read.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)

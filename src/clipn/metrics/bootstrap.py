@@ -56,6 +56,7 @@ def bootstrap_interval(
     """
 
     def figure(rows: Rows) -> list[float]:
+        """The figure of a draw."""
         return [metric(*_take(arrays, rows))]
 
     sizes = set_sizes(arrays)
@@ -99,6 +100,7 @@ def bootstrap_difference(
     """
 
     def figure(rows: Rows) -> list[float]:
+        """The figure of a draw."""
         return [metric(*_take(first, rows)) - metric(*_take(second, rows))]
 
     sizes = shared_sizes(first, second)
@@ -143,6 +145,7 @@ def bootstrap_summary(
     curve = _curve_of_draw((id_scores, ood_scores))
 
     def figures(rows: Rows) -> list[float]:
+        """The figures of a draw."""
         drawn = curve(rows)
         return [SUMMARY_METRICS[name](drawn) for name in metrics]
 
@@ -191,6 +194,7 @@ def bootstrap_summary_difference(
     curves = [_curve_of_draw(scores) for scores in (first, second)]
 
     def figures(rows: Rows) -> list[float]:
+        """The figures of a draw."""
         one, other = (curve(rows) for curve in curves)
         return [SUMMARY_METRICS[name](one) - SUMMARY_METRICS[name](other) for name in metrics]
 
@@ -209,6 +213,7 @@ def _curve_of_draw(scores: ScorePair) -> Callable[[Rows], RocCurve]:
     thresholds = np.append(np.inf, rising[::-1])
 
     def curve(rows: Rows) -> RocCurve:
+        """The curve of a draw."""
         id_rows, ood_rows = rows
         return RocCurve(
             thresholds=thresholds,

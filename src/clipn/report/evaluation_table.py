@@ -69,7 +69,7 @@ def make_main_table(results: Sequence[Result], published: Iterable[PublishedRow]
         results: Of one suite.
         published: Of the same suite.
     """
-    columns = _columns(results)
+    columns = table_columns(results)
     figures = {result.key: _measured_figures(result, columns) for result in results}
     signs = [*METRICS.values()] * len(columns)
     best = [
@@ -92,8 +92,15 @@ def make_main_table(results: Sequence[Result], published: Iterable[PublishedRow]
     )
 
 
-def _columns(results: Sequence[Result]) -> tuple[Column, ...]:
-    """Every set of any result, then the averages where they say more than the sets."""
+def table_columns(results: Sequence[Result]) -> tuple[Column, ...]:
+    """The columns of a suite's table.
+
+    Args:
+        results: Of one suite.
+
+    Returns:
+        Every set of any result, then the averages where they say more than the sets.
+    """
     kinds = {name: figures["kind"] for result in results for name, figures in result.sets.items()}
     columns = [Column(name=name, kind=kind) for name, kind in kinds.items()]
     if len(kinds) > 1:
@@ -105,18 +112,27 @@ def _columns(results: Sequence[Result]) -> tuple[Column, ...]:
 
 def _measured_figures(result: Result, columns: Sequence[Column]) -> list[float | None]:
     return [
-        _find(result.sets, result.averages, column).get(metric)
+        find_figures(result.sets, result.averages, column).get(metric)
         for column in columns
         for metric in METRICS
     ]
 
 
-def _find(
+def find_figures(
     sets: Mapping[str, Mapping[str, Any]],
     averages: Mapping[str, Mapping[str, Any]],
     column: Column,
 ) -> Mapping[str, Any]:
-    """The figures that belong in a column."""
+    """The figures that belong in a column.
+
+    Args:
+        sets: Figures by the name of the OOD set.
+        averages: Figures by the kind of the sets, or "all".
+        column: From `table_columns`.
+
+    Returns:
+        Shares by the name of the figure; empty where nothing is known.
+    """
     if column.kind is not None:
         return sets.get(column.name, {})
     kind = column.name.removesuffix("average").strip()
@@ -125,7 +141,7 @@ def _find(
 
 def _intervals(result: Result, columns: Sequence[Column]) -> list[tuple[float, float] | None]:
     found = [
-        _find(result.sets, {}, column).get(f"{metric}_interval")
+        find_figures(result.sets, {}, column).get(f"{metric}_interval")
         for column in columns
         for metric in METRICS
     ]
@@ -134,7 +150,7 @@ def _intervals(result: Result, columns: Sequence[Column]) -> list[tuple[float, f
 
 def _published_row(row: PublishedRow, columns: Sequence[Column]) -> Row:
     figures = [
-        _find(row.sets, {"all": row.average}, column).get(metric)
+        find_figures(row.sets, {"all": row.average}, column).get(metric)
         for column in columns
         for metric in METRICS
     ]

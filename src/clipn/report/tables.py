@@ -1,6 +1,6 @@
 """Results as tables: for the terminal, Markdown, CSV and LaTeX; published rows beside ours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from rich.text import Text
 from clipn.benchmarks.published import PublishedRow, published_rows
 from clipn.benchmarks.results import Result
 from clipn.files import write_text
+from clipn.report.evaluation_table import METRICS, Column, find_figures, table_columns
 
-METRICS = ("auroc", "fpr95")
 MEASURED, PUBLISHED = "measured", "published"
 CAPTION = "AUROC / FPR95 in percent, ID positive."
 
@@ -24,7 +24,7 @@ class SuiteTable:
 
     Attributes:
         suite: Name of the suite.
-        columns: OOD sets, then the averages over all, near and far sets where they differ.
+        columns: OOD sets, then averages where they say more than the sets.
         frame: A row a score: `origin` ("measured" or "published"), `model`, `score`, `source`, then
             the shares "COLUMN auroc" and "COLUMN fpr95"; NaN where a publication has no figure.
     """
@@ -106,46 +106,45 @@ def write_tables(folder: Path, tables: Sequence[SuiteTable]) -> list[Path]:
 
 
 def _suite_table(suite: str, results: Sequence[Result]) -> SuiteTable:
-    sets = list(dict.fromkeys(name for result in results for name in result.sets))
-    kinds = list(dict.fromkeys(kind for result in results for kind in result.averages))
-    groups = [kind for kind in kinds if kind != "all"]
-    averages = {"average": "all"} | (
-        {f"{kind} average": kind for kind in groups} if len(groups) > 1 else {}
-    )
-    rows = [_measured_row(result, sets, averages) for result in results]
-    rows += [_published_row(row, sets) for row in published_rows(suite)]
-    return SuiteTable(suite=suite, columns=(*sets, *averages), frame=pd.DataFrame(rows))
+    columns = table_columns(results)
+    rows = [_measured_row(result, columns) for result in results]
+    rows += [_published_row(row, columns) for row in published_rows(suite)]
+    names = tuple(column.name for column in columns)
+    return SuiteTable(suite=suite, columns=names, frame=pd.DataFrame(rows))
 
 
-def _measured_row(result: Result, sets: Sequence[str], averages: dict[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _measured_row(result: Result, columns: Sequence[Column]) -> dict[str, Any]:
+    return {
         "origin": MEASURED,
         "model": result.model,
         "score": result.score,
         "source": f"clipn {result.package_version}, weights {result.model_fingerprint}",
+        **_figures(result.sets, result.averages, columns),
     }
-    for metric in METRICS:
-        row |= {f"{name} {metric}": result.sets[name][metric] for name in sets}
-        row |= {
-            f"{column} {metric}": result.averages[kind][metric] for column, kind in averages.items()
-        }
-    return row
 
 
-def _published_row(published: PublishedRow, sets: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _published_row(published: PublishedRow, columns: Sequence[Column]) -> dict[str, Any]:
+    return {
         "origin": PUBLISHED,
         "model": published.backbone or "backbone unstated",
         "score": published.method,
         "source": f"{published.source} (verified: {published.verified})",
+        **_figures(published.sets, {"all": published.average}, columns),
     }
-    figures = {name: published.sets.get(name, {}) for name in sets}
-    figures["average"] = published.average
-    for column, values in figures.items():
-        for metric in METRICS:
-            if metric in values:
-                row[f"{column} {metric}"] = values[metric]
-    return row
+
+
+def _figures(
+    sets: Mapping[str, Mapping[str, Any]],
+    averages: Mapping[str, Mapping[str, Any]],
+    columns: Sequence[Column],
+) -> dict[str, float]:
+    """What is known of "COLUMN METRIC"."""
+    return {
+        f"{column.name} {metric}": figures[metric]
+        for column in columns
+        for metric in METRICS
+        if metric in (figures := find_figures(sets, averages, column))
+    }
 
 
 def _name_model(row: dict[Any, Any]) -> str:

@@ -93,6 +93,7 @@ def prepare_ada_neg(task: Task, **options: Any) -> Scorer:
     memory = AdaptiveMemory(task.yes, task.negatives, tau=task.tau, **options)
 
     def score(batch: ImageBatch) -> Float[Tensor, " batch"]:
+        """Score the next images of the stream."""
         return memory.score(batch.image)
 
     return score

@@ -122,10 +122,12 @@ def build_from_arguments(
     has_patches = "patches" in needs_of(arguments)
 
     def build(task: Task, **options: int | float | str) -> Scorer:
+        """Prepare the arguments that depend on the task alone."""
         makers = [argument.prepare(task) for argument in arguments.values()]
         columns = sum(argument.num_columns(task) for argument in arguments.values())
 
         def score(batch: ImageBatch) -> Float[Tensor, " batch"]:
+            """Score images, some at a time."""
             num_parts = 1
             if has_patches:
                 if batch.patches is None:

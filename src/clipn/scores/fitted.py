@@ -78,6 +78,7 @@ def prepare_react(task: Task, *, percentile: float = 90.0) -> Scorer:
     yes, tau = task.yes.double(), task.tau
 
     def score(batch: ImageBatch) -> Float[Tensor, " batch"]:
+        """Score images as fitted."""
         return react(batch.image.to(yes), yes, tau=tau, limit=limit)
 
     return score
@@ -194,6 +195,7 @@ def _minimise(
     )
 
     def compute_loss() -> Tensor:
+        """The penalised loss of all images, its gradient set by hand."""
         with torch.no_grad():
             distance = parameters - start
             loss, gradient = 0.5 * l2 * distance.square().sum(), l2 * distance
@@ -220,6 +222,7 @@ def prepare_fort(task: Task, *, l2: float = 3.16, max_steps: int = 30) -> Scorer
     )
 
     def score(batch: ImageBatch) -> Float[Tensor, " batch"]:
+        """Score images as fitted."""
         return fort(batch.image.to(probe.weight), probe.weight, probe.bias)
 
     return score

@@ -78,9 +78,11 @@ def prepare_odin(task: Task, **options: float) -> Scorer:
         columns = task.tau * task.yes.double().T
 
     def compute_logits(pixels: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """Logits of the classes, differentiable by the pixels."""
         return encode_image(pixels).double() @ columns
 
     def score(batch: ImageBatch) -> Float[Tensor, " batch"]:
+        """Score images from their pixels."""
         if batch.pixels is None:
             raise ValueError("The score 'odin' needs pixels; the batch has none.")
         return odin(batch.pixels, compute_logits, pixel_std=pixel_std, **options)

@@ -61,18 +61,7 @@ def csp(
     Source: Chen et al., "Conjugated Semantic Pool Improves OOD Detection with Pre-trained
         Vision-Language Models", NeurIPS 2024.
 
-    Args:
-        logits_yes: l_c = tau f.g, times the temperature already.
-        logits_negative: l_w, those of the words, best first; `mine_words("csp", ...)` makes them.
-        groups: Number of groups, from 1 to the number of words.
-        seed: Of the shuffling.
-        logit_temperature: T, above 0, of logits and not of cosines.
-
-    Returns:
-        From 0 to 1, higher = more in-distribution.
-
-    Raises:
-        ValueError: If there are fewer words than groups, or T is not above 0.
+    Arguments, range and errors are those of `neg_label`; the words are `mine_words("csp", ...)`'s.
 
     Example:
         >>> csp(torch.zeros(1, 3), torch.zeros(1, 10), groups=10).round(decimals=2).tolist()

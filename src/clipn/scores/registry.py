@@ -174,6 +174,7 @@ def register_score(
     """
 
     def decorate(function: Function) -> Function:
+        """Register the function and leave it as it is."""
         register(make_score(function, name=name, refuses=refuses, words=words))
         return function
 

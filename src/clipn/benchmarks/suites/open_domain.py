@@ -60,6 +60,7 @@ class _Data:
         }
 
         def spec(role: Role, name: str) -> SetSpec:
+            """The set that plays a role."""
             return SetSpec(
                 name=name,
                 kind="ood" if role == "unknown" else "id",
