@@ -98,7 +98,8 @@ def _generate_batches(
 def _load(image: Any, preprocess: Callable[[Image.Image], Tensor]) -> Tensor | str:
     """The pixels of an image, or why there are none."""
     try:
-        return preprocess(read_image(image() if callable(image) else image))
+        source: Any = image() if callable(image) else image
+        return preprocess(read_image(source))
     except (DataError, TypeError, ValueError) as error:
         return str(error)
 

@@ -2,19 +2,15 @@
 
 from typing import Literal
 
-from clipn.benchmarks.layouts import Folders, Layout, ListFile, ParquetFile, TorchvisionSet
+from clipn.benchmarks.layouts import Folders, Layout, ParquetFile, TorchvisionSet
 from clipn.benchmarks.suite import SetKind, SetSpec, Suite
+from clipn.benchmarks.suites.openood import OPENOOD, openood_set
 from clipn.data.class_names import read_class_list
 
 Cifar = Literal["cifar10", "cifar100"]
 
 KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 CLIPN = "Wang et al., CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No, ICCV 2023"
-OPENOOD = "Zhang et al., OpenOOD v1.5: Enhanced Benchmark for Out-of-Distribution Detection, 2023"
-OPENOOD_PAGE = (
-    "Get benchmark_imglist and images_classic with scripts/download of "
-    "github.com/Jingkang50/OpenOOD and name the folder that holds them as the data root."
-)
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 NATIVE_SIZE = 32
 # CLIP's prompts for CIFAR (data/prompts.md of github.com/openai/CLIP).
@@ -113,34 +109,20 @@ def _paper_suite(which: Cifar, other: Cifar) -> Suite:
     )
 
 
-def _openood(which: Cifar, name: str, list_name: str, num_images: int, kind: SetKind) -> SetSpec:
-    layout = ListFile(
-        list_file=f"benchmark_imglist/{which}/test_{list_name}.txt", image_root="images_classic"
-    )
-    return SetSpec(
-        name=name,
-        kind=kind,
-        layouts=(layout,),
-        num_images=num_images,
-        citation=OPENOOD,
-        where=OPENOOD_PAGE,
-    )
-
-
 def _openood_suite(which: Cifar, other: Cifar) -> Suite:
     classes = read_class_list(which)
     return Suite(
         name=f"{which}-openood",
         title=f"{TITLES[which]} against OpenOOD v1.5's near and far sets",
         citation=OPENOOD,
-        id_set=_openood(which, TITLES[which], which, 9_000, "id"),
+        id_set=openood_set(which, TITLES[which], which, num_images=9_000, kind="id"),
         ood_sets=(
-            _openood(which, TITLES[other], other, 9_000, "near"),
-            _openood(which, "TinyImageNet", "tin", 7_793, "near"),
-            _openood(which, "MNIST", "mnist", 70_000, "far"),
-            _openood(which, "SVHN", "svhn", 26_032, "far"),
-            _openood(which, "Textures", "texture", 5_640, "far"),
-            _openood(which, "Places365", "places365", 35_195, "far"),
+            openood_set(which, TITLES[other], other, num_images=9_000, kind="near"),
+            openood_set(which, "TinyImageNet", "tin", num_images=7_793, kind="near"),
+            openood_set(which, "MNIST", "mnist", num_images=70_000, kind="far"),
+            openood_set(which, "SVHN", "svhn", num_images=26_032, kind="far"),
+            openood_set(which, "Textures", "texture", num_images=5_640, kind="far"),
+            openood_set(which, "Places365", "places365", num_images=35_195, kind="far"),
         ),
         class_names=tuple(classes.values()),
         class_ids=tuple(classes),

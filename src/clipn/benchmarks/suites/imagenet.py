@@ -1,7 +1,8 @@
 """Suites around ImageNet-1K: MOS, OpenOOD, ViM's sets, and MCM's subsets."""
 
-from clipn.benchmarks.layouts import DevkitImages, Folders, Layout, ListFile
+from clipn.benchmarks.layouts import DevkitImages, Folders, Layout
 from clipn.benchmarks.suite import SetKind, SetSpec, Suite
+from clipn.benchmarks.suites.openood import OPENOOD, openood_set
 from clipn.data.class_names import (
     imagenet_names,
     imagenet_templates,
@@ -14,7 +15,6 @@ MOS = (
     "Huang and Li, MOS: Towards Scaling Out-of-distribution Detection for Large Semantic Space, "
     "CVPR 2021"
 )
-OPENOOD = "Zhang et al., OpenOOD v1.5: Enhanced Benchmark for Out-of-Distribution Detection, 2023"
 VIM = "Wang et al., ViM: Out-Of-Distribution with Virtual-logit Matching, CVPR 2022"
 MCM = (
     "Ming et al., Delving into Out-of-Distribution Detection with Vision-Language "
@@ -24,10 +24,6 @@ DTD = "Cimpoi et al., Describing Textures in the Wild, CVPR 2014"
 
 MOS_PAGE = "Get the images chosen for MOS from github.com/deeplearning-wisc/large_scale_ood"
 DTD_PAGE = "Get dtd-r1.0.1.tar.gz from robots.ox.ac.uk/~vgg/data/dtd; it unpacks to"
-OPENOOD_PAGE = (
-    "Get benchmark_imglist, images_largescale and images_classic with scripts/download of "
-    "github.com/Jingkang50/OpenOOD and name the folder that holds them as the data root."
-)
 NAMES_NOTE = (
     "Class names are CLIP's cleaned ones. Two that it uses twice are told apart: n04008634 is "
     "'projectile' (not 'missile'), n04355933 'sunglass' (not 'sunglasses')."
@@ -91,18 +87,10 @@ def _mos(name: str) -> SetSpec:
 
 
 def _openood(name: str, *, kind: SetKind, num_images: int, list_name: str) -> SetSpec:
-    """A list of OpenOOD's."""
+    """A list of OpenOOD's; the Textures among them lie with the images of its CIFAR suites."""
     image_root = "images_classic" if name == "Textures" else "images_largescale"
-    layout = ListFile(
-        list_file=f"benchmark_imglist/imagenet/test_{list_name}.txt", image_root=image_root
-    )
-    return SetSpec(
-        name=name,
-        kind=kind,
-        layouts=(layout,),
-        num_images=num_images,
-        citation=OPENOOD,
-        where=OPENOOD_PAGE,
+    return openood_set(
+        "imagenet", name, list_name, num_images=num_images, kind=kind, image_root=image_root
     )
 
 
