@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classes import CIFAR, TINY, ImageClass, read_classes, related_matrix
-from images import SIZE, ImageSet, augment, blur_to_half, normalise, read_images, split_images
+from images import SIZE, ImageSet, augment, normalise, read_images, split_images
 from train_clip import build_clip, encode_captions, label_loss, lr_share, save, text_bank
 
 BATCH = 500
@@ -36,14 +36,8 @@ def recount_batch_norm(visual: nn.Module, images: ImageSet, *, num_images: int =
         norm.momentum = None  # a plain average over the batches
         norm.train()
     for rows in torch.randperm(len(images.labels), generator=generator)[:num_images].split(320):
-        visual(whole_views(images.pixels[rows], generator=generator))
+        visual(normalise(images.select(rows).mixed(generator)))
     visual.eval()
-
-
-def whole_views(pixels: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Whole images, normalised, four in ten of them brought to 32 px first."""
-    images = pixels.float() / 255
-    return normalise(blur_to_half(images, torch.rand(len(images), generator=generator) < 0.4))
 
 
 @torch.no_grad()
@@ -53,11 +47,12 @@ def embed_views(trunk: nn.Module, images: ImageSet, *, num_augmented: int) -> Te
     views = []
     for view in range(1 + num_augmented):
         parts = []
-        for pixels in images.pixels.split(BATCH):
+        for rows in torch.arange(len(images.labels)).split(BATCH):
+            part = images.select(rows)
             if view:
-                batch = augment(pixels, size=SIZE, generator=generator)
+                batch = augment(part, size=SIZE, generator=generator)
             else:
-                batch = whole_views(pixels, generator=generator)
+                batch = normalise(part.mixed(generator))
             with torch.autocast("cpu", torch.bfloat16):
                 parts.append(trunk(batch.contiguous(memory_format=torch.channels_last)).float())
         views.append(torch.cat(parts))

@@ -18,14 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from classes import TINY, ImageClass, read_classes
-from images import SIZE, ImageSet, read_images, split_images
+from images import ImageSet, read_images, split_images
 
 
-def encode(pixels: Tensor, size: int) -> bytes:
-    """One image, uint8 (3, 64, 64), at a size, as PNG."""
+def encode(pixels: Tensor) -> bytes:
+    """One image, uint8 (3, height, width), as PNG."""
     image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-    if size != SIZE:
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
@@ -37,12 +35,13 @@ def write_pairs(path: Path, images: ImageSet, classes: list[ImageClass]) -> int:
     for index in torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(0)):
         label = int(images.labels[index])
         image_class = classes[label]
-        for size in (SIZE, SIZE // 2) if image_class.source == TINY else (SIZE // 2,):
+        sizes = (images.pixels, images.small) if image_class.source == TINY else (images.small,)
+        for pixels in sizes:
             rows.append(
                 {
                     "image": {
-                        "bytes": encode(images.pixels[index], size),
-                        "path": f"{index}-{size}.png",
+                        "bytes": encode(pixels[index]),
+                        "path": f"{index}-{pixels.shape[-1]}.png",
                     },
                     "label": label,
                     "name": image_class.name,

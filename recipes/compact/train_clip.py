@@ -20,6 +20,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import clipn.model.compact.tower  # noqa: F401  (registers the image tower with timm)
 from classes import CIFAR, TINY, ImageClass, read_classes, related_matrix
@@ -27,7 +28,6 @@ from images import (
     NUM_TINY_CLASSES,
     ImageSet,
     augment,
-    blur_to_half,
     cut_mix,
     normalise,
     read_images,
@@ -106,7 +106,7 @@ def zero_shot_accuracy(
         source: [i for i, c in enumerate(classes) if c.source == source] for source in (TINY, CIFAR)
     }
     accuracies = {}
-    for key, source, is_blurred in (
+    for key, source, is_small in (
         (TINY, TINY, False),
         (f"{TINY}_32px", TINY, True),
         (CIFAR, CIFAR, False),
@@ -117,9 +117,7 @@ def zero_shot_accuracy(
         )
         num_hits = 0
         for rows in torch.arange(len(chosen.labels)).split(500):
-            pixels = chosen.pixels[rows].float() / 255
-            if is_blurred:
-                pixels = blur_to_half(pixels, torch.ones(len(rows), dtype=torch.bool))
+            pixels = chosen.select(rows).at_32(torch.full((len(rows),), is_small))
             with torch.autocast("cpu", torch.bfloat16):
                 embeddings = model.visual(
                     normalise(pixels).contiguous(memory_format=torch.channels_last)
@@ -215,9 +213,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--phases", default="48:24,64:10", help="size:epochs, in order")
     parser.add_argument("--start-from", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--cifar-images", type=int, default=12_000, help="drawn for every epoch")
+    parser.add_argument("--cut-mix", type=float, default=0.5, help="share of images that get one")
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--image-lr", type=float, default=3e-3)
     parser.add_argument("--text-lr", type=float, default=2e-3)
+    parser.add_argument("--averaging", type=float, default=0.998, help="decay of the mean weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-steps", type=int, help="stop early, for a trial")
     return parser.parse_args()
@@ -239,7 +239,12 @@ def main() -> None:
     model = model.to(memory_format=torch.channels_last).train()
     classifier = nn.Linear(model.visual.trunk.num_features, len(classes))
     if args.start_from:
-        model.load_state_dict(torch.load(args.start_from, weights_only=True)["model"])
+        state = torch.load(args.start_from, weights_only=True)
+        model.load_state_dict(state["model"])
+        classifier.load_state_dict(state.get("classifier", classifier.state_dict()))
+    average = AveragedModel(
+        model, multi_avg_fn=get_ema_multi_avg_fn(args.averaging), use_buffers=True
+    )
     optimizers = build_optimizers(model, image_lr=args.image_lr, text_lr=args.text_lr)
     optimizers[1].add_param_group(
         {"params": list(classifier.parameters()), "lr": args.text_lr, "peak_lr": args.text_lr}
@@ -251,7 +256,8 @@ def main() -> None:
     first_epoch, seconds, checkpoint = 0, 0.0, args.out_dir / "last.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["trained"])
+        average.load_state_dict(state["average"])
         classifier.load_state_dict(state["classifier"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -270,8 +276,8 @@ def main() -> None:
             for group in (g for o in optimizers for g in o.param_groups):
                 group["lr"] = share * group["peak_lr"]
             rows = order[step * args.batch_size : (step + 1) * args.batch_size]
-            views = augment(training.pixels[rows], size=size, generator=generator)
-            views, other, share_kept = cut_mix(views, probability=0.5, generator=generator)
+            views = augment(training.select(rows), size=size, generator=generator)
+            views, other, share_kept = cut_mix(views, probability=args.cut_mix, generator=generator)
             labels = training.labels[rows]
             weights = ((labels, share_kept), (labels[other], 1 - share_kept))
             with torch.autocast("cpu", torch.bfloat16):
@@ -297,6 +303,8 @@ def main() -> None:
                 optimizer.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(max=math.log(100))
+            average.update_parameters(model)
+            average.module.attn_mask.copy_(model.attn_mask)  # minus infinity has no mean
             total += loss.item()
             num_hits += int((logits.argmax(dim=1) == labels).sum())
             num_seen += len(labels)
@@ -309,7 +317,8 @@ def main() -> None:
             "loss": round(total / steps_an_epoch, 4),
             "training_accuracy": round(num_hits / num_seen, 4),
             "tau": round(model.logit_scale.exp().item(), 2),
-            "held_out": zero_shot_accuracy(model, held_out, classes, token_ids),
+            "held_out": zero_shot_accuracy(average.module, held_out, classes, token_ids),
+            "held_out_last": zero_shot_accuracy(model, held_out, classes, token_ids),
             "seconds": round(seconds),
             "num_cores": os.cpu_count(),
         }
@@ -320,7 +329,9 @@ def main() -> None:
             {
                 "epoch": epoch + 1,
                 "seconds": seconds,
-                "model": model.state_dict(),
+                "model": average.module.state_dict(),
+                "trained": model.state_dict(),
+                "average": average.state_dict(),
                 "classifier": classifier.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "token_ids": token_ids,
