@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from clipn.benchmarks import Folders, SetSpec, Suite
+from clipn.benchmarks import Folders, NativeForm, SetSpec, Suite
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
 NUM_ID, NUM_OOD = 6, 8  # of each class, of each OOD set
@@ -56,7 +56,7 @@ def painted_suite():
         id_set=a_set("colours", "id", "test", holds="classes", num_images=num_id),
         ood_sets=(a_set("grey", "far", "grey"), a_set("pink", "near", "pink")),
         class_names=tuple(COLOURS),
-        native_size=32,
+        native=NativeForm(size=32),
         training_set=a_set("colours_train", "id", "train", holds="classes", num_images=num_id),
     )
 

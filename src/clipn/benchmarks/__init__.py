@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TarFiles,
         TorchvisionSet,
     )
+    from clipn.benchmarks.native import NativeForm
     from clipn.benchmarks.opening import SetCheck, check_suite, open_set
     from clipn.benchmarks.options import EvaluationOptions
     from clipn.benchmarks.published import PublishedRow, published_rows
@@ -35,6 +36,7 @@ __all__ = [
     "Folders",
     "Layout",
     "ListFile",
+    "NativeForm",
     "ParquetFile",
     "PublishedRow",
     "Result",
@@ -64,6 +66,7 @@ _HOMES = {
         "TorchvisionSet",
     ),
     "compare": ("Difference", "compare_results"),
+    "native": ("NativeForm",),
     "options": ("EvaluationOptions",),
     "results": ("Result", "read_results"),
     "run": ("Evaluation", "evaluate"),

@@ -72,7 +72,7 @@ def embed_suite(
     """Open and embed every set that a score asks for."""
     how = EmbeddingOptions(
         cache_dir=options.cache_dir or out_dir / "cache",
-        native_size=suite.native_size,
+        native=suite.native,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         on_rows=options.on_rows,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
+from clipn.benchmarks.native import NativeForm
 from clipn.data.image_batches import load_batches
 from clipn.data.image_sets import ImageSet
 from clipn.data.row_cache import cached_rows
@@ -29,15 +30,14 @@ class EmbeddingOptions:
 
     Attributes:
         cache_dir: Where rows are kept; made if missing.
-        native_size: The square size in pixels that every image is brought to first; None leaves
-            images as they are.
+        native: The form that every image is brought to first; None leaves images as they are.
         batch_size: Images embedded at once.
         num_workers: Threads that read images.
         on_rows: Called with (set name, rows done, rows in all) while a set is embedded.
     """
 
     cache_dir: Path
-    native_size: int | None = None
+    native: NativeForm | None = None
     batch_size: int = 64
     num_workers: int = 2
     on_rows: Callable[[str, int, int], None] | None = None
@@ -98,7 +98,7 @@ def map_set(
         "kind": kind,
         "model_fingerprint": model.fingerprint("image" if kind == "embedding" else "all"),
         "data_fingerprint": image_set.fingerprint,
-        "native_size": options.native_size,
+        "native": asdict(options.native) if options.native else None,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -123,7 +123,7 @@ def _make_block(
 
     def preprocess(image: Image.Image) -> Tensor:
         """An image of any size as the pixels that the tower takes."""
-        return model.preprocess(to_native_size(image, options.native_size))
+        return model.preprocess(options.native.bring(image) if options.native else image)
 
     batches = load_batches(
         (partial(image_set.images.__getitem__, row) for row in block),
@@ -145,20 +145,6 @@ def _make_block(
     for row, value in rows.items():
         values[row - block.start] = value
     return values, reasons
-
-
-def to_native_size(image: Image.Image, size: int | None) -> Image.Image:
-    """An image at a suite's native resolution: what is not of that square size is resized to it.
-
-    Where the sets of a suite come at several resolutions, blur alone would tell them apart.
-
-    Example:
-        >>> to_native_size(Image.new("RGB", (64, 48)), 32).size
-        (32, 32)
-    """
-    if size is None or image.size == (size, size):
-        return image
-    return image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def _dim(model: CLIPN, make_rows: MakeRows) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clipn.benchmarks.layouts import Layout
+from clipn.benchmarks.native import NativeForm
 
 __all__ = ["SetKind", "SetSpec", "Suite"]
 
@@ -58,8 +59,8 @@ class Suite:
         class_names: The known classes, as prompts call them.
         class_ids: What the data call them, in the same order; by default their names.
         templates: Prompt templates; None takes the model's own.
-        native_size: The square size in pixels that all images are brought to first, so that blur
-            does not tell sets apart; None leaves them as they are.
+        native: The form that all images are brought to first, so that neither blur nor compression
+            tells sets apart; None leaves them as they are.
         training_set: Labelled images of the known classes that are no test images, for scores that
             are fitted.
         task: "ood", or "open": the unknown classes of a domain that is told apart by nothing else.
@@ -94,7 +95,7 @@ class Suite:
     class_names: tuple[str, ...]
     class_ids: tuple[str, ...] = ()
     templates: tuple[str, ...] | None = None
-    native_size: int | None = None
+    native: NativeForm | None = None
     training_set: SetSpec | None = None
     task: Literal["ood", "open"] = "ood"
     notes: str = ""

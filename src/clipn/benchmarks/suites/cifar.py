@@ -3,6 +3,7 @@
 from typing import Literal
 
 from clipn.benchmarks.layouts import Folders, Layout, ParquetFile, TorchvisionSet
+from clipn.benchmarks.native import NativeForm
 from clipn.benchmarks.suite import SetKind, SetSpec, Suite
 from clipn.benchmarks.suites.openood import OPENOOD, openood_set
 from clipn.data.class_names import read_class_list
@@ -12,7 +13,6 @@ Cifar = Literal["cifar10", "cifar100"]
 KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 CLIPN = "Wang et al., CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No, ICCV 2023"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-NATIVE_SIZE = 32
 # CLIP's prompts for CIFAR (data/prompts.md of github.com/openai/CLIP).
 TEMPLATES = tuple(
     f"a {kind}photo of {article} {size}{{}}."
@@ -100,7 +100,7 @@ def _paper_suite(which: Cifar, other: Cifar) -> Suite:
         class_names=tuple(classes.values()),
         class_ids=tuple(classes),
         templates=TEMPLATES,
-        native_size=NATIVE_SIZE,
+        native=NativeForm(size=32),
         training_set=_cifar(which, split="train", kind="id"),
         notes=(
             "All images are brought to 32 px first, or blur would tell ImageNet-R apart; the paper "
@@ -127,7 +127,7 @@ def _openood_suite(which: Cifar, other: Cifar) -> Suite:
         class_names=tuple(classes.values()),
         class_ids=tuple(classes),
         templates=TEMPLATES,
-        native_size=NATIVE_SIZE,
+        native=NativeForm(size=32),
         training_set=_cifar(which, split="train", kind="id"),
         notes="9,000 of the 10,000 test images; OpenOOD keeps the rest for validation.",
     )

@@ -1,6 +1,7 @@
 """Suites of small real images, for models that are taught in hours."""
 
 from clipn.benchmarks.layouts import ParquetFile
+from clipn.benchmarks.native import NativeForm
 from clipn.benchmarks.suite import SetKind, SetSpec, Suite
 from clipn.data.class_names import read_class_list
 
@@ -25,6 +26,7 @@ CIFAR10_KINDS = {
 }
 TINY_IMAGENET = tuple(read_class_list("tiny_imagenet"))
 NUM_KNOWN = 100
+JPEG_QUALITY = 75  # of the files' images
 
 CIFAR = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 TINY = "Tiny ImageNet Visual Recognition Challenge, Stanford CS231n, 2015"
@@ -95,13 +97,14 @@ COMPACT_CIFAR10 = Suite(
         ),
     ),
     class_names=tuple(read_class_list("cifar10")),
-    native_size=32,
+    native=NativeForm(size=32, jpeg_quality=JPEG_QUALITY),
     training_set=_set(
         "cifar10_train", "cifar10_train", kind="id", num_images=25_000, citation=CIFAR
     ),
     notes=(
-        "All images are brought to 32 px first. Tiny-ImageNet without the 24 classes that show "
-        "kinds of CIFAR-10's; ten classes of Textures; 2,000 of MNIST's test digits."
+        "All images are brought to 32 px first, and compressed there as CIFAR-10's are. "
+        "Tiny-ImageNet without the 24 classes that show kinds of CIFAR-10's; ten classes of "
+        "Textures; 2,000 of MNIST's test digits."
     ),
 )
 COMPACT_TINY = Suite(
@@ -127,7 +130,7 @@ COMPACT_TINY = Suite(
         ),
     ),
     class_names=TINY_IMAGENET[:NUM_KNOWN],
-    native_size=64,
+    native=NativeForm(size=64, jpeg_quality=JPEG_QUALITY),
     training_set=_set(
         "tiny_imagenet_known_train",
         "tiny_imagenet_train",
