@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,48 @@ def test_matching_pairs_are_left_out():
     unmasked = clipn_loss(*embeddings, tau=10.0)
     assert loss.itbo_off_diagonal != unmasked.itbo_off_diagonal
     assert loss.itbo_diagonal == unmasked.itbo_diagonal
+
+
+def test_hardness_weighs_opposites_by_what_the_yes_tower_takes_them_for():
+    image, yes, no = _embeddings(5)
+    matches = torch.eye(5, dtype=torch.bool)
+    matches[0, 3] = matches[3, 0] = True
+    found = itbo(image, yes, no, tau=10.0, matches=matches, hardness=0.7).off_diagonal
+    total = 0.0
+    for i in range(5):
+        opposites = [j for j in range(5) if not matches[i, j]]
+        likeness = np.exp([7.0 * float(image[i] @ yes[j]) for j in opposites])
+        terms = [float(F.softplus(-10 * image[i] @ (no[j] - yes[j]))) for j in opposites]
+        total += float(likeness @ terms) / likeness.sum() / 5
+    assert found.item() == pytest.approx(total, rel=1e-6)
+
+
+def test_a_little_hardness_is_near_none():
+    embeddings = _embeddings(6)
+    plain = itbo(*embeddings, tau=10.0).off_diagonal
+    nearly = itbo(*embeddings, tau=10.0, hardness=1e-7).off_diagonal
+    torch.testing.assert_close(nearly, plain, rtol=1e-5, atol=0)
+
+
+def test_with_hardness_a_pair_without_opposites_has_no_gradient():
+    image, yes, no = _embeddings(3)
+    matches = torch.ones(3, 3, dtype=torch.bool)
+    matches[0, 1] = False
+    no.requires_grad_()
+    itbo(image, yes, no, tau=10.0, matches=matches, hardness=1.0).off_diagonal.backward()
+    assert torch.isfinite(no.grad).all()
+    assert no.grad[1].abs().sum() > 0
+    assert no.grad[[0, 2]].abs().sum() == 0
+
+
+def test_the_total_is_of_the_chosen_parts():
+    embeddings = _embeddings(4)
+    both = clipn_loss(*embeddings, tau=10.0)
+    itbo_only = clipn_loss(*embeddings, tau=10.0, parts=("itbo",))
+    tso_only = clipn_loss(*embeddings, tau=10.0, parts=("tso",))
+    torch.testing.assert_close(itbo_only.total + tso_only.total, both.total)
+    torch.testing.assert_close(tso_only.total, 0.5 * both.tso)
+    assert itbo_only.tso == both.tso
 
 
 def test_whether_the_diagonal_is_marked_does_not_matter():

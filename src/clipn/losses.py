@@ -7,7 +7,8 @@ All embeddings are L2-normalised. Row i of the images, of the captions and of th
 belong together.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from torch import Tensor
 TSO_EPSILON = (
     1e-4  # keeps the gradient of the distance finite where a caption and its "no" coincide
 )
+
+LossPart = Literal["itbo", "tso"]
 
 
 class ItboLoss(NamedTuple):
@@ -42,12 +45,17 @@ def itbo(
     *,
     tau: float | Float[Tensor, ""],
     matches: Bool[Tensor, "batch batch"] | None = None,
+    hardness: float = 0.0,
 ) -> ItboLoss:
     """Image-text binary-opposite loss: "no" is wrong for the own caption, right for all others.
 
     With d_ij = tau f_i.(g_j^no - g_j) the probability of "no" is p_ij = sigmoid(d_ij), and
 
-        diagonal = mean_i -log(1 - p_ii),    off_diagonal = mean_{i != j} -log p_ij
+        diagonal = mean_i -log(1 - p_ii),    off_diagonal = mean_i sum_j w_ij -log p_ij
+
+    where w_i is a softmax of hardness * tau f_i.g_j over the captions j opposite to image i:
+    a plain mean at hardness 0, as published; at 1 each counts as much as the yes tower takes it for
+    the image's own, which is how ATD weighs classes.
 
     Both logarithms are taken as softplus of d, so that no probability can underflow.
 
@@ -58,12 +66,16 @@ def itbo(
         tau: Temperature, exp(logit_scale); 100 for the usual CLIP weights.
         matches: True where image i and caption j belong together though they are different pairs
             (equal captions, equal classes); these are left out. The diagonal is always left out.
+        hardness: How much more an opposite caption counts the more it resembles the image; from 0.
 
     Returns:
         Both halves. `off_diagonal` is 0 where no opposite pair is left.
 
     Raises:
         ValueError: If the batch is empty.
+
+    Source: ITBO of the paper; weights like those of Robinson et al., "Contrastive Learning with
+        Hard Negative Samples", ICLR 2021.
 
     Example:
         >>> f = torch.eye(2)
@@ -76,11 +88,15 @@ def itbo(
     is_opposite = ~torch.eye(len(image), dtype=torch.bool, device=image.device)
     if matches is not None:
         is_opposite &= ~matches
-    off_diagonal = F.softplus(-no_logits).masked_fill(~is_opposite, 0.0).sum()
-    return ItboLoss(
-        diagonal=F.softplus(no_logits.diagonal()).mean(),
-        off_diagonal=off_diagonal / is_opposite.sum().clamp(min=1),
-    )
+    if hardness:
+        likeness = (hardness * tau * image @ yes.T).detach().masked_fill(~is_opposite, -torch.inf)
+        # The softmax of a row without opposites is no number, nor would its gradient be.
+        weights = likeness.softmax(dim=1).masked_fill(~is_opposite, 0.0)
+        weights = weights / is_opposite.any(dim=1).sum().clamp(min=1)
+    else:
+        weights = is_opposite.to(no_logits.dtype) / is_opposite.sum().clamp(min=1)
+    off_diagonal = (weights * F.softplus(-no_logits)).masked_fill(~is_opposite, 0.0).sum()
+    return ItboLoss(diagonal=F.softplus(no_logits.diagonal()).mean(), off_diagonal=off_diagonal)
 
 
 def tso(yes: Float[Tensor, "batch dim"], no: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
@@ -116,6 +132,8 @@ def clipn_loss(
     *,
     tau: float | Float[Tensor, ""],
     matches: Bool[Tensor, "batch batch"] | None = None,
+    hardness: float = 0.0,
+    parts: Sequence[LossPart] = ("itbo", "tso"),
 ) -> ClipnLoss:
     """What CLIPN trains on: 0.5 * (ITBO diagonal + ITBO off-diagonal + TSO).
 
@@ -125,6 +143,8 @@ def clipn_loss(
         no: "No" embeddings g^no of the same captions.
         tau: Temperature, exp(logit_scale).
         matches: See `itbo`.
+        hardness: See `itbo`; 0 in the paper.
+        parts: What the total is made of; both in the paper. The others are measured all the same.
 
     Returns:
         The total and its terms.
@@ -132,9 +152,12 @@ def clipn_loss(
     Raises:
         ValueError: If the batch is empty.
     """
-    binary_opposite = itbo(image, yes, no, tau=tau, matches=matches)
+    binary_opposite = itbo(image, yes, no, tau=tau, matches=matches, hardness=hardness)
     semantic_opposite = tso(yes, no)
-    total = 0.5 * (binary_opposite.diagonal + binary_opposite.off_diagonal + semantic_opposite)
+    total = 0.5 * (
+        ("itbo" in parts) * (binary_opposite.diagonal + binary_opposite.off_diagonal)
+        + ("tso" in parts) * semantic_opposite
+    )
     return ClipnLoss(total, *binary_opposite, semantic_opposite)
 
 

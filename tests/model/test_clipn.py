@@ -54,8 +54,7 @@ def test_a_plain_clip_asked_for_no_says_how_to_get_one(plain_model: CLIPN):
     ("options", "message"),
     [
         ({"variant": "learned"}, "'learnable' or 'handcrafted'; got 'learned'"),
-        ({"num_prompts": 0}, "num_prompts must be at least 1; got 0"),
-        ({"num_prompts": -3}, "num_prompts must be at least 1; got -3"),
+        ({"num_prompts": -3}, "num_prompts must not be negative; got -3"),
     ],
 )
 def test_a_no_tower_of_no_known_kind_is_refused(

@@ -12,7 +12,7 @@ from torch import nn
 
 from clipn.errors import ModelError
 from clipn.model import CLIPN, build_base
-from clipn.model.text_tower import TextTower, count_parameters, is_finite
+from clipn.model.text_tower import MIN_GROUP, TextTower, count_parameters, is_finite
 
 LENGTH, VOCABULARY, END = 77, 64, 63
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
@@ -58,8 +58,28 @@ def test_cut_captions_have_the_embeddings_of_full_ones(
     assert tower.pool_type == pooling
     assert torch.equal(cut, tokens[:, :12])
     expected = clip.encode_text(tokens)
+    torch.testing.assert_close(tower.embed(tokens), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(tower.embed(cut), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(tower(tokens), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(tower(cut), expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("pooling", "text"), POOLINGS)
+def test_groups_of_similar_length_have_the_embeddings_of_one_batch(
+    pooling: str, text: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    tower = TextTower(_clip(**text))
+    num = 4 * MIN_GROUP + 3
+    ends = torch.randint(1, LENGTH, (num,)).tolist()
+    tokens = _captions(ends, end_token=text.get("eos_id", END))
+    lengths = []
+    embed = tower.embed
+    monkeypatch.setattr(tower, "embed", lambda t, p: (lengths.append(t.shape), embed(t, p))[1])
+    for prompt in (None, torch.randn(1, LENGTH, 32), torch.randn(num, LENGTH, 32)):
+        expected = embed(tokens, prompt)
+        torch.testing.assert_close(tower(tokens, prompt), expected, atol=1e-5, rtol=0)
+    assert len(lengths) == 12, "three prompts, four groups each"
+    assert sum(rows * length for rows, length in lengths) < 0.75 * 3 * tokens.numel()
 
 
 @torch.no_grad()
@@ -68,8 +88,8 @@ def test_prompts_at_every_position_leave_the_cut_exact(pooling: str, text: dict[
     tower = TextTower(_clip(**text))
     tokens = _captions([2, 30], end_token=text.get("eos_id", END))
     prompt = torch.randn(2, LENGTH, 32)
-    full = tower(tokens, prompt)
-    torch.testing.assert_close(tower(tower.cut(tokens), prompt[:, :31]), full, atol=1e-5, rtol=0)
+    full = tower.embed(tokens, prompt)
+    torch.testing.assert_close(tower(tokens, prompt), full, atol=1e-5, rtol=0)
     assert (tower(tokens) - full).abs().max() > 0.1, "the prompt is not heard at all"
 
 

@@ -26,7 +26,13 @@ def rows_of(batch):
 def assert_equal(batch, other):
     for name in ("image", "yes", "tokens", "caption_keys", "class_ids"):
         assert torch.equal(getattr(batch.pairs, name), getattr(other.pairs, name))
-    assert torch.equal(batch.prompt_ids, other.prompt_ids)
+    assert torch.equal(drawn_texts(batch), drawn_texts(other))
+
+
+def drawn_texts(batch):
+    """The tokens and the prompt that each pair's "no" is made from."""
+    texts = torch.cat([batch.tokens, batch.prompt_ids[:, None]], dim=1)
+    return texts[batch.text_of_pair]
 
 
 @pytest.mark.parametrize(("batch_size", "num_steps"), [(8, 3), (7, 3), (24, 1), (1, 24), (13, 1)])
@@ -56,7 +62,7 @@ def test_the_ranks_together_draw_what_one_process_draws(plan_of, num_ranks):
         for name in ("image", "yes", "tokens", "caption_keys", "class_ids"):
             together = torch.cat([getattr(part.pairs, name) for part in parts])
             assert torch.equal(together, getattr(whole.pairs, name))
-        assert torch.equal(torch.cat([part.prompt_ids for part in parts]), whole.prompt_ids)
+        assert torch.equal(torch.cat([drawn_texts(part) for part in parts]), drawn_texts(whole))
 
 
 def test_a_step_is_a_function_of_seed_and_step_alone(plan_of):
@@ -71,10 +77,41 @@ def test_a_step_is_a_function_of_seed_and_step_alone(plan_of):
 
 def test_all_prompts_and_their_mean_are_drawn(plan_of):
     plan = plan_of(num_prompts=4)
-    drawn = torch.cat([plan.read(step).prompt_ids for step in range(30)])
+    drawn = torch.cat([drawn_texts(plan.read(step))[:, -1] for step in range(30)])
     counts = torch.bincount(drawn)
     assert len(counts) == 5
     assert counts.min() > 240 / 5 / 2
+
+
+def test_each_pair_draws_its_own_caption_and_reads_its_tokens(plan_of):
+    for step in range(6):
+        batch = plan_of().read(step)
+        assert torch.equal(batch.tokens[batch.text_of_pair], batch.pairs.tokens)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_pairs_of_a_class_can_share_their_text(plan_of, cache, monkeypatch, num_ranks):
+    classes = []
+
+    def class_ids(rows):
+        classes.append(rows % 5)
+        return rows % 5
+
+    monkeypatch.setattr(cache, "class_ids", class_ids)
+    plan = plan_of(captions="per_class", batch_size=24)
+    batches = [plan.read(0, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
+    assert all(len(batch.tokens) <= 5 for batch in batches)
+    texts = torch.cat([drawn_texts(batch) for batch in batches]).tolist()
+    pairs = {(int(c), tuple(text)) for c, text in zip(classes[0], texts, strict=True)}
+    assert len(pairs) == 5, "one text a class"
+    own = drawn_texts(plan_of(batch_size=24).read(0)).tolist()
+    assert len({tuple(text) for text in own}) > 5
+
+
+def test_pairs_without_a_class_share_no_text(plan_of, cache, monkeypatch):
+    plain = plan_of(batch_size=24).read(0)
+    monkeypatch.setattr(cache, "class_ids", lambda rows: np.full(len(rows), -1))
+    assert_equal(plan_of(batch_size=24, captions="per_class").read(0), plain)
 
 
 def test_without_prompts_none_are_drawn(plan_of):

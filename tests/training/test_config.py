@@ -34,7 +34,6 @@ def test_the_defaults_are_the_published_ones():
         "checkpoint_every",
         "evaluate_every",
         "num_workers",
-        "num_prompts",
     ],
 )
 def test_a_count_below_one_is_refused(name):
@@ -43,7 +42,9 @@ def test_a_count_below_one_is_refused(name):
     assert getattr(config(**{name: 1}), name) == 1
 
 
-@pytest.mark.parametrize("name", ["warmup_steps", "weight_decay", "eps", "seed"])
+@pytest.mark.parametrize(
+    "name", ["warmup_steps", "weight_decay", "eps", "hardness", "num_prompts", "seed"]
+)
 def test_a_negative_number_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must not be negative; got -1"):
         config(**{name: -1})
@@ -62,8 +63,9 @@ def test_betas_out_of_range_are_refused(betas):
         config(betas=betas)
 
 
-def test_the_hand_crafted_variant_needs_no_prompts():
-    assert config(variant="handcrafted", num_prompts=0).num_prompts == 0
+def test_a_run_without_any_loss_is_refused():
+    with pytest.raises(ValueError, match="at least one of 'itbo' and 'tso'; got none"):
+        config(losses=())
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])

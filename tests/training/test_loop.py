@@ -248,7 +248,7 @@ def test_the_hand_crafted_variant_reads_negated_texts(
     assert taught.negated_templates == NEGATED_TEMPLATES
     losses = [line["loss"] for line in read_log()]
     assert losses[-1] < losses[0]
-    tokens = torch.cat([batch.pairs.tokens for batch in seen_batches])
+    tokens = torch.cat([batch.tokens for batch in seen_batches])
     texts = texts_of(taught.tokenizer, tokens)
     assert all(any(word in text for word in (" no ", "not ", "without")) for text in texts)
     num_templates = len(NEGATED_TEMPLATES if source == "names" else NEGATED_CAPTION_TEMPLATES)

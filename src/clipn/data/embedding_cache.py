@@ -112,6 +112,10 @@ class EmbeddingCache:
         """Whether it was built with hand-crafted "no" captions."""
         return "no_tokens" in self._arrays
 
+    def class_ids(self, rows: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " batch"]:
+        """The classes of pairs, -1 where a pair has none."""
+        return self._arrays["class_id"][rows]
+
     def choose(self, rows: Int[np.ndarray, " batch"], generator: np.random.Generator) -> PairChoice:
         """Draw one of the views and one of the captions of each pair.
 

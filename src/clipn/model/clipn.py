@@ -98,7 +98,7 @@ class CLIPN(nn.Module):
         """How "no" is said: by learned prompts or by negated templates; None for a plain CLIP."""
         if self.no_tower is None:
             return None
-        return "learnable" if self.no_tower.num_prompts else "handcrafted"
+        return "handcrafted" if self.negated_templates else "learnable"
 
     @property
     def tau(self) -> float:
@@ -117,18 +117,19 @@ class CLIPN(nn.Module):
 
         Args:
             variant: "learnable" (a pool of prompts) or "handcrafted" (negated templates, no pool).
-            num_prompts: Size of the pool; 16 in the paper.
+            num_prompts: Size of the pool; 16 in the paper. Without any (0) the no tower alone
+                learns to turn a caption into its "no".
 
         Raises:
             ModelError: If there is a no tower already.
-            ValueError: If the variant is unknown or a learnable one has no prompt.
+            ValueError: If the variant is unknown or `num_prompts` negative.
         """
         if self.no_tower is not None:
             raise ModelError("This model has a no tower already.")
         if variant not in ("learnable", "handcrafted"):
             raise ValueError(f"variant must be 'learnable' or 'handcrafted'; got {variant!r}.")
-        if variant == "learnable" and num_prompts < 1:
-            raise ValueError(f"num_prompts must be at least 1; got {num_prompts}.")
+        if num_prompts < 0:
+            raise ValueError(f"num_prompts must not be negative; got {num_prompts}.")
         if variant == "handcrafted":
             num_prompts = 0
             self.templates, self.negated_templates = PAIRED_TEMPLATES, NEGATED_TEMPLATES
@@ -204,7 +205,7 @@ class CLIPN(nn.Module):
     ) -> Float[Tensor, "batch dim"]:
         """Embed texts, given as strings or token ids, with the yes tower; L2-normalised."""
         tokens = texts.to(self.device) if isinstance(texts, Tensor) else self.tokenize(texts)
-        return F.normalize(self.text(self.text.cut(tokens)).float(), dim=-1)
+        return F.normalize(self.text(tokens).float(), dim=-1)
 
     def encode_text_no(
         self,

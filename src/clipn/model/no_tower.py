@@ -50,12 +50,11 @@ class NoTower(nn.Module):
         Raises:
             ValueError: If prompts are chosen where there are none.
         """
-        tokens = self.text.cut(tokens)
         if self.prompts is None:
             if prompt_ids is not None:
                 raise ValueError("This no tower has no prompts; prompt_ids must be None.")
             return F.normalize(self.text(tokens).float(), dim=-1)
-        pool = self.prompts[:, : tokens.shape[1]]
+        pool = self.prompts[:, : self.text.cut(tokens).shape[1]]
         mean = pool.mean(dim=0, keepdim=True)
         if prompt_ids is None:
             return F.normalize(self.text(tokens, mean).float(), dim=-1)

@@ -13,6 +13,9 @@ from clipn.errors import ModelError
 
 # Where the embedding is read off at or before the end token, later tokens cannot reach it.
 CUTTABLE_POOLING = ("argmax", "eos")
+# Captions of similar length are embedded together: up to eight groups, of enough rows each to keep
+# the matrix products efficient.
+MIN_GROUP, MAX_GROUPS = 64, 8
 
 
 class TextTower(nn.Module):
@@ -58,6 +61,11 @@ class TextTower(nn.Module):
         """Whether a token sees only those before it."""
         return self.attn_mask is not None
 
+    @property
+    def is_cuttable(self) -> bool:
+        """Whether what follows a caption's end token cannot reach its embedding."""
+        return self.is_causal and self.pool_type in CUTTABLE_POOLING
+
     def cut(self, tokens: Int[Tensor, "batch length"]) -> Int[Tensor, "batch cut_length"]:
         """Drop the columns after the last end token of the batch, where that cannot change a thing.
 
@@ -70,29 +78,50 @@ class TextTower(nn.Module):
         Returns:
             The first columns of `tokens`.
         """
-        if not self.is_causal or self.pool_type not in CUTTABLE_POOLING or len(tokens) == 0:
+        if not self.is_cuttable or len(tokens) == 0:
             return tokens
+        return tokens[:, : int(self._ends(tokens).max()) + 1]
+
+    def _ends(self, tokens: Int[Tensor, "batch length"]) -> Int[Tensor, " batch"]:
+        """The position of each caption's end token."""
         is_end = tokens == self.eos_id if self.pool_type == "eos" else tokens
-        return tokens[:, : int(is_end.int().argmax(dim=-1).max()) + 1]
+        return is_end.int().argmax(dim=-1)
 
     def forward(
         self,
         tokens: Int[Tensor, "batch length"],
-        prompt: Float[Tensor, "#batch length width"] | None = None,
+        prompt: Float[Tensor, "#batch prompt_length width"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
-        """Embed token ids.
+        """Embed token ids: where captions can be cut, in groups of similar length.
 
         Args:
             tokens: Token ids, `cut` or at full length.
-            prompt: Added to the token and positional embeddings at every position.
+            prompt: Added to the token and positional embeddings at every position; at least as
+                long as the longest caption.
 
         Returns:
-            Embeddings, not normalised.
+            Embeddings, not normalised; those of `embed`, without the work on padding.
         """
+        num_groups = min(len(tokens) // MIN_GROUP, MAX_GROUPS) if self.is_cuttable else 1
+        if num_groups < 2:
+            return self.embed(self.cut(tokens), prompt)
+        by_length = self._ends(tokens).argsort(stable=True)
+        parts = []
+        for rows in by_length.chunk(num_groups):
+            own = prompt if prompt is None or len(prompt) == 1 else prompt[rows]
+            parts.append(self.embed(self.cut(tokens[rows]), own))
+        return torch.cat(parts)[by_length.argsort()]
+
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        prompt: Float[Tensor, "#batch prompt_length width"] | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Embed token ids at the length they have, padding included; else as `forward`."""
         length = tokens.shape[1]
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
         if prompt is not None:
-            x = x + prompt
+            x = x + prompt[:, :length]
         mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
         x = self.ln_final(self.transformer(x, attn_mask=mask))
         pooled = text_global_pool(x, tokens, self.pool_type, eos_token_id=self.eos_id)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,12 +19,16 @@ class Batch:
 
     Attributes:
         pairs: The embedded pairs.
-        prompt_ids: The prompt that each caption drew, num_prompts meaning the mean of all; None in
-            the hand-crafted variant.
+        tokens: What the no tower reads: each text of the batch once.
+        prompt_ids: The prompt that each text drew, num_prompts meaning the mean of all; None where
+            there are no prompts.
+        text_of_pair: Which of the texts is each pair's own.
     """
 
     pairs: EmbeddedPairs
-    prompt_ids: Int[Tensor, " batch"] | None
+    tokens: Int[Tensor, "texts length"]
+    prompt_ids: Int[Tensor, " texts"] | None
+    text_of_pair: Int[Tensor, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,15 @@ class BatchPlan:
         batch_size: Pairs a step, over all ranks.
         num_prompts: Prompts to draw from; 0 draws none.
         seed: Of all draws.
+        captions: "per_class" lets all pairs of a class in a batch share the caption and the prompt
+            of the first of them: fewer texts to embed, and as many opposites.
     """
 
     cache: EmbeddingCache
     batch_size: int
     num_prompts: int
     seed: int
+    captions: Literal["per_pair", "per_class"] = "per_pair"
 
     def fit(self, *, num_ranks: int) -> "BatchPlan":
         """A plan with one smaller batch where there are fewer pairs than a batch holds.
@@ -81,15 +89,27 @@ class BatchPlan:
         generator = np.random.default_rng((self.seed, epoch, position))
         choice = self.cache.choose(rows, generator)
         # One choice more than there are prompts: the last is their mean.
-        prompt_ids = torch.from_numpy(
-            generator.integers(self.num_prompts + 1, size=self.batch_size)
-        )
+        prompt_ids = generator.integers(self.num_prompts + 1, size=self.batch_size)
+        if self.captions == "per_class":
+            first = _first_of_class(self.cache.class_ids(rows))
+            choice, prompt_ids = replace(choice, captions=choice.captions[first]), prompt_ids[first]
         size = self.batch_size // num_ranks
         own = slice(rank * size, (rank + 1) * size)
+        pairs = self.cache.read(choice.part(own))
+        texts = np.stack([choice.captions[own], prompt_ids[own]])
+        _, first, text_of_pair = np.unique(texts, axis=1, return_index=True, return_inverse=True)
         return Batch(
-            pairs=self.cache.read(choice.part(own)),
-            prompt_ids=prompt_ids[own] if self.num_prompts else None,
+            pairs=pairs,
+            tokens=pairs.tokens[first],
+            prompt_ids=torch.from_numpy(prompt_ids[own][first]) if self.num_prompts else None,
+            text_of_pair=torch.from_numpy(text_of_pair.reshape(-1)),
         )
+
+
+def _first_of_class(class_ids: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " batch"]:
+    """For each pair, the first pair of its class; itself where it has no class."""
+    _, first, group = np.unique(class_ids, return_index=True, return_inverse=True)
+    return np.where(class_ids < 0, np.arange(len(class_ids)), first[group])
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clipn.losses import LossPart
 from clipn.model.clipn import NUM_PROMPTS, Variant
 from clipn.templates import PAIRED_TEMPLATES, check_templates
 
@@ -64,7 +65,7 @@ class TrainConfig:
     """How "no" is said: by learned prompts, or by negated templates."""
 
     num_prompts: int = NUM_PROMPTS
-    """Size of the prompt pool of the learnable variant."""
+    """Size of the prompt pool of the learnable variant; 0 leaves it to the no tower alone."""
 
     epochs: int = 10
     """Passes over all pairs."""
@@ -86,6 +87,15 @@ class TrainConfig:
 
     eps: float = 1e-6
     """Of AdamW."""
+
+    hardness: float = 0.0
+    """How much more an opposite caption counts the more it resembles the image; 0 as published."""
+
+    losses: tuple[LossPart, ...] = ("itbo", "tso")
+    """What is minimised."""
+
+    captions: Literal["per_pair", "per_class"] = "per_pair"
+    """Whether each pair draws its caption, or all pairs of a class in a batch share one."""
 
     seed: int = 0
     """Of the order, the captions, the views and the prompts."""
@@ -124,13 +134,13 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0; got {self.lr}.")
-        for name in ("warmup_steps", "weight_decay", "eps", "seed"):
+        for name in ("warmup_steps", "weight_decay", "eps", "hardness", "num_prompts", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1); got {self.betas}.")
-        if self.variant == "learnable" and self.num_prompts < 1:
-            raise ValueError(f"num_prompts must be at least 1; got {self.num_prompts}.")
+        if not self.losses:
+            raise ValueError("losses must name at least one of 'itbo' and 'tso'; got none.")
 
     @property
     def embeddings_dir(self) -> Path:
@@ -143,4 +153,4 @@ class TrainConfig:
         reports = ("log_every", "checkpoint_every", "evaluate_every")
         settings = {k: v for k, v in asdict(self).items() if k not in (*places, *reports)}
         settings["pairs"] = {**settings["pairs"], "templates": list(self.pairs.templates)}
-        return {**settings, "betas": list(self.betas)}
+        return {**settings, "betas": list(self.betas), "losses": list(self.losses)}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
@@ -112,6 +113,7 @@ def train(
         batch_size=config.batch_size,
         num_prompts=no_tower.num_prompts,
         seed=config.seed,
+        captions=config.captions,
     ).fit(num_ranks=fabric.world_size)
     num_steps = config.epochs * plan.steps_an_epoch
 
@@ -136,7 +138,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = lr
         batch = plan.read(step, rank=fabric.global_rank, num_ranks=fabric.world_size)
-        losses = _losses(trainee, batch, tau=model.tau, device=fabric.device)
+        losses = _losses(trainee, batch, tau=model.tau, config=config, device=fabric.device)
         optimizer_on_device.zero_grad(set_to_none=True)
         fabric.backward(losses.total)
         _refuse_nan(losses, step + 1)
@@ -206,18 +208,33 @@ def _launch(config: TrainConfig) -> Fabric:
 
 
 def _losses(
-    trainee: Callable[..., Tensor], batch: Batch, *, tau: float, device: torch.device
+    trainee: Callable[..., Tensor],
+    batch: Batch,
+    *,
+    tau: float,
+    config: TrainConfig,
+    device: torch.device,
 ) -> ClipnLoss:
     """The losses of the whole batch, gathered from all ranks."""
     pairs = batch.pairs
     prompt_ids = None if batch.prompt_ids is None else batch.prompt_ids.to(device)
-    no = trainee(pairs.tokens.to(device), prompt_ids).float()
+    texts = trainee(batch.tokens.to(device), prompt_ids).float()
+    # As an embedding: the gradient of plain indexing is summed up in no fixed order on CPUs.
+    no = F.embedding(batch.text_of_pair.to(device), texts)
     matches = match_pairs(
         distributed.gather(pairs.caption_keys.to(device)),
         distributed.gather(pairs.class_ids.to(device)),
     )
     image, yes = (distributed.gather(t.to(device)) for t in (pairs.image, pairs.yes))
-    return clipn_loss(image, yes, distributed.gather(no), tau=tau, matches=matches)
+    return clipn_loss(
+        image,
+        yes,
+        distributed.gather(no),
+        tau=tau,
+        matches=matches,
+        hardness=config.hardness,
+        parts=config.losses,
+    )
 
 
 def _refuse_nan(losses: ClipnLoss, step: int) -> None:
