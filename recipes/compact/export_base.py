@@ -1,6 +1,6 @@
 """Between the steps: the CLIP of step 1 as a model folder that `clipn train` can teach.
 
-    python recipes/compact/export_base.py --checkpoint runs/compact-clip/aligned.pt \
+    python recipes/compact/export_base.py --checkpoint runs/compact-clip/last.pt \
         --out-dir runs/compact-base
 
 The towers are as step 1 left them; the token rows that its captions never touched are zero.
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/compact-clip/aligned.pt"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/compact-clip/last.pt"))
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
     model = read_clip(args.checkpoint)

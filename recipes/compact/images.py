@@ -15,6 +15,8 @@ from torch import Tensor
 SIZE = 64  # of the images that the tower sees; CIFAR-10's 32 px are enlarged
 JPEG_QUALITY = 75  # of both training files
 NUM_TINY_CLASSES = 200
+HELD_OUT = 0.05  # of every class
+TRAINING_FILES = (("tiny_imagenet_train.parquet", 0), ("cifar10_train.parquet", NUM_TINY_CLASSES))
 OPENAI_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 OPENAI_STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
 
@@ -65,10 +67,7 @@ def read_images(data_dir: Path) -> ImageSet:
     the same way: else the traces of compression alone tell the two sources apart.
     """
     pixels, small, labels = [], [], []
-    for file, first_label in (
-        ("tiny_imagenet_train.parquet", 0),
-        ("cifar10_train.parquet", NUM_TINY_CLASSES),
-    ):
+    for file, first_label in TRAINING_FILES:
         table = pq.read_table(data_dir / file, columns=["image", "label"])
         for row in table.to_pylist():
             image = Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")
@@ -96,16 +95,22 @@ def _stack(images: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def split_images(images: ImageSet, *, held_out: float, seed: int) -> tuple[ImageSet, ImageSet]:
+def is_held_out(labels: Tensor, *, share: float, seed: int) -> Tensor:
     """Set a share of every class aside; all choices are made on it and never on a test set."""
     generator = torch.Generator().manual_seed(seed)
-    is_held_out = torch.zeros(len(images.labels), dtype=torch.bool)
-    for label in images.labels.unique():
-        rows = (images.labels == label).nonzero().squeeze(1)
-        chosen = torch.randperm(len(rows), generator=generator)[: round(held_out * len(rows))]
-        is_held_out[rows[chosen]] = True
-    return images.select((~is_held_out).nonzero().squeeze(1)), images.select(
-        is_held_out.nonzero().squeeze(1)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        rows = (labels == label).nonzero().squeeze(1)
+        order = torch.randperm(len(rows), generator=generator)
+        chosen[rows[order[: round(share * len(rows))]]] = True
+    return chosen
+
+
+def split_images(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """The images that are trained on, and those that are held out."""
+    held_out = is_held_out(images.labels, share=HELD_OUT, seed=0)
+    return images.select((~held_out).nonzero().squeeze(1)), images.select(
+        held_out.nonzero().squeeze(1)
     )
 
 

@@ -2,9 +2,9 @@
 
     python recipes/compact/make_pairs.py --data-dir ../shared/data --out-dir runs/compact-pairs
 
-Writes `training.parquet` and `held_out.parquet` for `clipn train`: Tiny-ImageNet at 64 px, and
-at 32 px too (else "no" could be learned from blur), CIFAR-10 at its own 32 px. What step
-1 held out is held out here too.
+Writes `training.parquet` for `clipn train`: Tiny-ImageNet at 64 px, and at 32 px too (else "no"
+could be learned from blur), CIFAR-10 at its own 32 px. What step 1 held out is held out here too,
+and written to `held_out/` as if it were the test sets: choices are made there (`evaluate.py`).
 """
 
 import argparse
@@ -12,13 +12,26 @@ import io
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from torch import Tensor
 
 from classes import TINY, ImageClass, read_classes
-from images import ImageSet, read_images, split_images
+from images import (
+    HELD_OUT,
+    TRAINING_FILES,
+    ImageSet,
+    is_held_out,
+    read_images,
+    split_images,
+)
+
+HELD_OUT_FILES = {
+    "tiny_imagenet_train.parquet": "tiny_imagenet_val.parquet",
+    "cifar10_train.parquet": "cifar10_test.parquet",
+}
 
 
 def encode(pixels: Tensor) -> bytes:
@@ -53,17 +66,35 @@ def write_pairs(path: Path, images: ImageSet, classes: list[ImageClass]) -> int:
     return len(rows)
 
 
+def write_held_out(data_dir: Path, out_dir: Path) -> None:
+    """Split the training files in two, under the names of test and training sets.
+
+    The images stay as they are in the files; a suite finds here what it finds in the data folder.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    tables = {file: pq.read_table(data_dir / file) for file, _ in TRAINING_FILES}
+    labels = [
+        torch.tensor(t["label"].to_numpy()) + first
+        for t, (_, first) in zip(tables.values(), TRAINING_FILES, strict=True)
+    ]
+    held_out = is_held_out(torch.cat(labels), share=HELD_OUT, seed=0)
+    parts = held_out.split([len(table) for table in tables.values()])
+    for (file, table), part in zip(tables.items(), parts, strict=True):
+        mask = pa.array(part.numpy())
+        pq.write_table(table.filter(pc.invert(mask)), out_dir / file)
+        pq.write_table(table.filter(mask), out_dir / HELD_OUT_FILES[file])
+
+
 def main() -> None:
-    """Write both files."""
+    """Write the pairs and the held-out sets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
     classes = read_classes(args.data_dir)
-    training, held_out = split_images(read_images(args.data_dir), held_out=0.05, seed=0)
-    for name, images in (("training", training), ("held_out", held_out)):
-        num_rows = write_pairs(args.out_dir / f"{name}.parquet", images, classes)
-        print(f"{name}: {num_rows} pairs")
+    training, _ = split_images(read_images(args.data_dir))
+    print(write_pairs(args.out_dir / "training.parquet", training, classes), "pairs")
+    write_held_out(args.data_dir, args.out_dir / "held_out")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 
 Every step draws one caption of every class and asks each image which of them is its own: the
 label-aware form of the contrast, in which no two captions of one class are ever set against each
-other. The images start small and grow (32, 48, 64 px), which saves more than half of the work.
-Started again with the same `--out-dir`, it goes on after the last finished epoch.
+other. The images start small and grow, which saves more than half of the work; kept are the mean
+weights over the last steps. Started again with the same `--out-dir`, it goes on after the last
+finished epoch.
 """
 
 import argparse
@@ -234,7 +235,7 @@ def main() -> None:
     args.out_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     classes = read_classes(args.data_dir)
-    training, held_out = split_images(read_images(args.data_dir), held_out=0.05, seed=0)
+    training, held_out = split_images(read_images(args.data_dir))
     model, token_ids = build_clip(classes)
     model = model.to(memory_format=torch.channels_last).train()
     classifier = nn.Linear(model.visual.trunk.num_features, len(classes))
