@@ -30,13 +30,11 @@ def describe(figures: dict[str, Any]) -> str:
         "| score | CIFAR-10 against four sets | Tiny-ImageNet, 100 classes against 100 |",
         "|---|---|---|",
     ]
-    tasks = [results for task, results in figures.items() if "against" in task]
-    for name in (name for name in tasks[0] if name != "rules"):
-        cells = [
-            f"{results[name]['average']['auroc']:.1f} / {results[name]['average']['fpr95']:.1f}"
-            for results in tasks
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    suites = list(figures["suites"].values())
+    for score in suites[0]:
+        averages = [suite[score]["sets"]["average"] for suite in suites]
+        cells = [f"{average['auroc']:.1f} / {average['fpr95']:.1f}" for average in averages]
+        lines.append(f"| {score} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

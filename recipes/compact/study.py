@@ -59,6 +59,8 @@ TRIALS = {
     "hard": Way(
         title="chosen, hard negatives (hardness 0.5)", changes={**CHOSEN.changes, "hardness": 0.5}
     ),
+    "fast": Way(title="chosen, lr 3e-3", changes={**CHOSEN.changes, "lr": 3e-3}),
+    "long": Way(title="chosen, 15 epochs", changes={**CHOSEN.changes, "epochs": 15}),
 }
 ABLATIONS = {
     "chosen": CHOSEN,

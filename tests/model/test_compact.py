@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from clipn.benchmarks import NativeForm
 from clipn.detector import Detector
 from clipn.metrics import auroc
 from clipn.model import CLIPN
@@ -32,7 +33,7 @@ def read_rows(shared_dir: Path, file: str, count: int) -> list[dict]:
 
 def open_images(rows: list[dict], *, size: int) -> list[Image.Image]:
     images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in rows]
-    return [image.resize((size, size), Image.Resampling.BICUBIC) for image in images]
+    return [NativeForm(size=size, jpeg_quality=75).bring(image) for image in images]
 
 
 def test_it_is_small_and_says_no(compact_model: CLIPN):
