@@ -2,12 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from clipn.benchmarks import EvaluationOptions, evaluate, read_results
 from clipn.benchmarks.results import read_scores
 from clipn.errors import DataError, ModelError
 from clipn.metrics import auroc
-from clipn.scores import SCORES, Lexicon, Word
+from clipn.scores import SCORES, Lexicon, MinedWords, Word, mine_words
 
 SYLLABLES = ("ba", "de", "fo", "gu", "ki", "la", "mo", "ne", "po")
 WORDS = Lexicon(  # 729 words, of which the 15 % that are mined make the 100 groups of neg_label
@@ -84,6 +85,38 @@ def test_each_image_is_embedded_once_for_all_scores_and_runs(run, monkeypatch, l
     assert sum(counted) == 18 + 8 + 8
     run(scores=("ctw", "mcm"))
     assert sum(counted) == 18 + 8 + 8
+
+
+def test_words_are_embedded_once_for_all_suites_and_runs(
+    run, monkeypatch, learnable_model, painted_suite
+):
+    counted = []
+    encode = type(learnable_model).encode_text
+
+    def counting(self, texts):
+        counted.append(len(texts))
+        return encode(self, texts)
+
+    monkeypatch.setattr(type(learnable_model), "encode_text", counting)
+    first = run(scores=("neg_label",), lexicon=WORDS).results[0]
+    assert sum(counted) >= 729
+    counted.clear()
+    others = dataclasses.replace(painted_suite, name="fewer", class_names=("red", "green", "blue"))
+    again = run(scores=("neg_label", "ada_neg"), suite=others, lexicon=WORDS).results[0]
+    assert again.averages == first.averages
+    assert sum(counted) < 100, "class names at most"
+
+
+def test_mined_words_are_those_of_the_model_itself(run, learnable_model, tmp_path):
+    result = run(scores=("csp",), lexicon=WORDS).results[0]
+    assert result.words is not None
+    mined = MinedWords.load(tmp_path / "out" / "words" / "painted-csp.json")
+    with torch.inference_mode():
+        bank = learnable_model.class_bank(result.class_names, templates=result.templates)
+        expected = mine_words(
+            "csp", WORDS, class_bank=bank.yes, encode_text=learnable_model.encode_text
+        )
+    assert mined.words == expected.words
 
 
 def test_results_that_fit_are_kept(run, tmp_path):

@@ -12,6 +12,7 @@ from clipn.benchmarks.embeddings import EmbeddingOptions, Rows, embed_set
 from clipn.benchmarks.opening import open_set
 from clipn.benchmarks.options import EvaluationOptions
 from clipn.benchmarks.suite import Suite
+from clipn.benchmarks.word_embeddings import embed_candidates
 from clipn.data.image_sets import ImageSet
 from clipn.errors import DataError
 from clipn.model import CLIPN, ClassBank
@@ -123,19 +124,13 @@ def mine_for(
     recipes: dict[WordRecipe, None] = {s.words: None for s in scores if s.words is not None}
     for recipe in recipes:
         assert options.lexicon is not None
+        encode_text = embed_candidates(
+            embedded.model, recipe, options.lexicon, embedded.options.cache_dir
+        )
         words = mine_words(
-            recipe,
-            options.lexicon,
-            class_bank=embedded.bank.yes,
-            encode_text=embedded.model.encode_text,
+            recipe, options.lexicon, class_bank=embedded.bank.yes, encode_text=encode_text
         )
         words.save(out_dir / "words" / f"{embedded.name}-{recipe}.json")
-        embedded.negatives[recipe] = _encode_texts(embedded.model, words.texts)
+        embedded.negatives[recipe] = encode_text(words.texts)
         mined[recipe] = words
     return mined
-
-
-@torch.inference_mode()
-def _encode_texts(model: CLIPN, texts: Sequence[str]) -> Float[Tensor, "texts dim"]:
-    parts = [model.encode_text(texts[first : first + 512]) for first in range(0, len(texts), 512)]
-    return torch.cat(parts)

@@ -7,7 +7,7 @@ from clipn.scores.fitted import LinearProbe, fit_probe, fort, react, react_limit
 from clipn.scores.gradients import odin
 from clipn.scores.inputs import ImageBatch, Need, Scorer, Task, WordRecipe
 from clipn.scores.local import gl_mcm
-from clipn.scores.mining import MinedWords, mine_words
+from clipn.scores.mining import MinedWords, candidate_texts, mine_words
 from clipn.scores.negatives import csp, neg_label
 from clipn.scores.outliers import eoe
 from clipn.scores.paper import atd, atd_refuses, ctw, ctw_refuses
@@ -29,6 +29,7 @@ __all__ = [
     "ada_neg",
     "atd",
     "atd_refuses",
+    "candidate_texts",
     "csp",
     "ctw",
     "ctw_refuses",

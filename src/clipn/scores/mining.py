@@ -164,6 +164,22 @@ def mine_words(
     )
 
 
+def candidate_texts(recipe: WordRecipe, lexicon: Lexicon, *, seed: int = 0) -> list[str]:
+    """All texts that `mine_words` chooses from, in the order of the words.
+
+    Args:
+        recipe: Which of the two.
+        lexicon: From `read_lexicon`.
+        seed: Of "csp" only.
+
+    Example:
+        >>> lexicon = Lexicon(name="a", words=(Word(text="cat", part="noun", files=("a",)),))
+        >>> candidate_texts("csp", lexicon)
+        ['the nice cat']
+    """
+    return [text for text, _ in _write_texts(recipe, lexicon, seed=seed)]
+
+
 def _write_texts(recipe: WordRecipe, lexicon: Lexicon, *, seed: int) -> list[tuple[str, Word]]:
     """The texts that a recipe makes, each with its word."""
     if recipe == "neg_label":
