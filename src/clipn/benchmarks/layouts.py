@@ -18,13 +18,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(ABC):
-    """One way in which a set may lie below the data root.
-
-    Attributes:
-        num_images: How many images the set has in this layout, where that differs from its count.
-    """
-
-    num_images: int | None = None
+    """One way in which a set may lie below the data root."""
 
     @property
     @abstractmethod

@@ -57,7 +57,6 @@ class _Opened:
 
     images: ImageSet
     layout: Layout
-    num_expected: int | None
     problem: str | None
 
 
@@ -141,7 +140,7 @@ def _check_set(
         kind=kind,
         path=str(opened.layout),
         num_found=len(opened.images),
-        num_expected=opened.num_expected,
+        num_expected=spec.num_images,
         unreadable=_find_unreadable(opened.images, num_workers, on_images) if reads else (),
         problem=opened.problem,
     )
@@ -190,19 +189,17 @@ def _open(spec: SetSpec, root: Path, suite: Suite) -> _Opened:
         images, missing = _choose_classes(everything, spec, suite)
     except DataError as error:
         raise DataError(f"{what} cannot be opened: {error} {spec.where}") from error
-    num_expected = spec.num_images if layout.num_images is None else layout.num_images
     problem = None
     if missing:
         more = f" and {len(missing) - NUM_SHOWN} more" if len(missing) > NUM_SHOWN else ""
         problem = f"has no image of {', '.join(missing[:NUM_SHOWN])}{more}"
-    elif num_expected is not None and len(images) != num_expected:
-        problem = f"has {_count(len(images))}; the protocol has {num_expected:,}"
+    elif spec.num_images not in (None, len(images)):
+        problem = f"has {_count(len(images))}; the protocol has {spec.num_images:,}"
     elif isinstance(layout, Folders) and layout.total not in (None, len(everything)):
         problem = f"is chosen from {_count(len(everything))}; there should be {layout.total:,}"
     return _Opened(
         images=images,
         layout=layout,
-        num_expected=num_expected,
         problem=problem and f"{what}, '{root / layout.paths[0]}', {problem}. {spec.where}",
     )
 

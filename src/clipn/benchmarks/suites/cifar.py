@@ -13,6 +13,12 @@ Cifar = Literal["cifar10", "cifar100"]
 KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 CLIPN = "Wang et al., CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No, ICCV 2023"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+# How long those of OpenOOD's lists are that differ with the known classes. Images that show one of
+# these are left out; CIFAR-10 is listed whole as an OOD set, CIFAR-100 is not.
+OPENOOD_COUNTS = {
+    "cifar10": {"cifar100": 9_000, "tin": 7_793, "places365": 35_195},
+    "cifar100": {"cifar10": 10_000, "tin": 6_526, "places365": 33_773},
+}
 # CLIP's prompts for CIFAR (data/prompts.md of github.com/openai/CLIP).
 TEMPLATES = tuple(
     f"a {kind}photo of {article} {size}{{}}."
@@ -110,26 +116,30 @@ def _paper_suite(which: Cifar, other: Cifar) -> Suite:
 
 
 def _openood_suite(which: Cifar, other: Cifar) -> Suite:
-    classes = read_class_list(which)
+    classes, counts = read_class_list(which), OPENOOD_COUNTS[which]
     return Suite(
         name=f"{which}-openood",
         title=f"{TITLES[which]} against OpenOOD v1.5's near and far sets",
         citation=OPENOOD,
         id_set=openood_set(which, TITLES[which], which, num_images=9_000, kind="id"),
         ood_sets=(
-            openood_set(which, TITLES[other], other, num_images=9_000, kind="near"),
-            openood_set(which, "TinyImageNet", "tin", num_images=7_793, kind="near"),
+            openood_set(which, TITLES[other], other, num_images=counts[other], kind="near"),
+            openood_set(which, "TinyImageNet", "tin", num_images=counts["tin"], kind="near"),
             openood_set(which, "MNIST", "mnist", num_images=70_000, kind="far"),
             openood_set(which, "SVHN", "svhn", num_images=26_032, kind="far"),
             openood_set(which, "Textures", "texture", num_images=5_640, kind="far"),
-            openood_set(which, "Places365", "places365", num_images=35_195, kind="far"),
+            openood_set(
+                which, "Places365", "places365", num_images=counts["places365"], kind="far"
+            ),
         ),
         class_names=tuple(classes.values()),
         class_ids=tuple(classes),
         templates=TEMPLATES,
         native=NativeForm(size=32),
         training_set=_cifar(which, split="train", kind="id"),
-        notes="9,000 of the 10,000 test images; OpenOOD keeps the rest for validation.",
+        notes=(
+            f"9,000 of {TITLES[which]}'s 10,000 test images; OpenOOD keeps the rest for validation."
+        ),
     )
 
 

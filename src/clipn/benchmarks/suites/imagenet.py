@@ -118,21 +118,41 @@ MOS_SETS = (_mos("iNaturalist"), _mos("SUN"), _mos("Places"), TEXTURES)
 ALL_OF_IMAGENET = _imagenet("ImageNet-1K", num_images=50_000)
 TRAINING = _imagenet("ImageNet-1K-train", split="train", num_images=1_281_167)
 
-IMAGENET_MOS = Suite(
-    name="imagenet-mos",
-    title="ImageNet-1K against iNaturalist, SUN, Places and Textures (MOS)",
+
+def _suite(
+    name: str,
+    title: str,
+    *,
+    citation: str,
+    ood_sets: tuple[SetSpec, ...],
+    notes: str,
+    id_set: SetSpec = ALL_OF_IMAGENET,
+) -> Suite:
+    """A suite of all of ImageNet-1K's classes."""
+    return Suite(
+        name=name,
+        title=title,
+        citation=citation,
+        id_set=id_set,
+        ood_sets=ood_sets,
+        class_names=imagenet_names(),
+        class_ids=imagenet_wnids(),
+        templates=imagenet_templates(),
+        training_set=TRAINING,
+        notes=f"{notes} {NAMES_NOTE}",
+    )
+
+
+IMAGENET_MOS = _suite(
+    "imagenet-mos",
+    "ImageNet-1K against iNaturalist, SUN, Places and Textures (MOS)",
     citation=MOS,
-    id_set=ALL_OF_IMAGENET,
     ood_sets=MOS_SETS,
-    class_names=imagenet_names(),
-    class_ids=imagenet_wnids(),
-    templates=imagenet_templates(),
-    training_set=TRAINING,
-    notes=f"The main table of CLIPN, with all 47 classes of Textures. {NAMES_NOTE}",
+    notes="The main table of CLIPN, with all 47 classes of Textures.",
 )
-IMAGENET_OPENOOD = Suite(
-    name="imagenet-openood",
-    title="ImageNet-1K against OpenOOD v1.5's near and far sets",
+IMAGENET_OPENOOD = _suite(
+    "imagenet-openood",
+    "ImageNet-1K against OpenOOD v1.5's near and far sets",
     citation=OPENOOD,
     id_set=_openood("ImageNet-1K", kind="id", num_images=45_000, list_name="imagenet"),
     ood_sets=(
@@ -142,17 +162,12 @@ IMAGENET_OPENOOD = Suite(
         _openood("Textures", kind="far", num_images=5_160, list_name="textures"),
         _openood("OpenImage-O", kind="far", num_images=15_869, list_name="openimage_o"),
     ),
-    class_names=imagenet_names(),
-    class_ids=imagenet_wnids(),
-    templates=imagenet_templates(),
-    training_set=TRAINING,
-    notes=f"45,000 of ImageNet's 50,000 validation images; OpenOOD keeps the rest. {NAMES_NOTE}",
+    notes="45,000 of ImageNet's 50,000 validation images; OpenOOD keeps the rest.",
 )
-IMAGENET_O = Suite(
-    name="imagenet-o",
-    title="ImageNet-1K against OpenImage-O, Textures, iNaturalist and ImageNet-O (ViM)",
+IMAGENET_O = _suite(
+    "imagenet-o",
+    "ImageNet-1K against OpenImage-O, Textures, iNaturalist and ImageNet-O (ViM)",
     citation=VIM,
-    id_set=ALL_OF_IMAGENET,
     ood_sets=(
         _flat(
             "OpenImage-O",
@@ -179,11 +194,7 @@ IMAGENET_O = Suite(
             ),
         ),
     ),
-    class_names=imagenet_names(),
-    class_ids=imagenet_wnids(),
-    templates=imagenet_templates(),
-    training_set=TRAINING,
-    notes=f"Textures without the four classes that ImageNet-1K shows too. {NAMES_NOTE}",
+    notes="Textures without the four classes that ImageNet-1K shows too.",
 )
 
 
