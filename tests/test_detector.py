@@ -335,3 +335,35 @@ def test_a_damaged_or_foreign_detector_is_refused(learnable_model: CLIPN, tmp_pa
     (folder / "detector.json").write_text('{"format_version": 1}')
     with pytest.raises(ModelError, match="lacks model, model_fingerprint"):
         Detector.load(folder)
+
+
+# Decoding
+
+
+@pytest.fixture
+def large_jpeg(tmp_path: Path) -> Path:
+    path = tmp_path / "large.jpg"
+    make_images(1)[0].resize((512, 256), Image.Resampling.BICUBIC).save(path, quality=90)
+    return path
+
+
+def test_reduced_decoding_changes_scores_a_little_and_exact_not_at_all(
+    learnable_model: CLIPN, large_jpeg: Path
+):
+    exact = Detector(learnable_model, NAMES).score(large_jpeg)
+    reduced = Detector(learnable_model, NAMES, decoding="reduced").score(large_jpeg)
+    opened = Image.open(large_jpeg)
+    assert exact == Detector(learnable_model, NAMES, decoding="reduced").score(opened)
+    assert reduced != exact
+    np.testing.assert_allclose(reduced, exact, atol=0.01)
+
+
+def test_the_decoding_of_a_loaded_detector_is_exact_and_may_be_changed(
+    learnable_model: CLIPN, large_jpeg: Path, tmp_path: Path
+):
+    Detector(learnable_model, NAMES, decoding="reduced").save(tmp_path / "saved")
+    loaded = Detector.load(tmp_path / "saved")
+    assert loaded.score(large_jpeg) == Detector(learnable_model, NAMES).score(large_jpeg)
+    loaded.decoding = "reduced"
+    expected = Detector(learnable_model, NAMES, decoding="reduced").score(large_jpeg)
+    assert loaded.score(large_jpeg) == expected

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clipn.data.image_batches import LoadedBatch, load_batches
-from clipn.data.images import ImageSource
+from clipn.data.images import Decoding, ImageSource, min_side_of
 from clipn.errors import DataError, ModelError, NotCalibratedError
 from clipn.files import write_json, write_tensors
 from clipn.folder_config import read_folder_config
@@ -75,6 +75,8 @@ class Detector:
         negated_templates: Of the hand-crafted variant; the model's own by default.
         batch_size: Images embedded at once.
         num_workers: Threads that read images.
+        decoding: How JPEG files are decoded (see `clipn.data.images.Decoding`); a score near the
+            threshold may depend on it, so calibrate as you predict.
 
     Raises:
         ModelError: If score or rule need a "no" that the model has not learned.
@@ -87,6 +89,7 @@ class Detector:
         rule: What decides; None until a score without a rule of its own is calibrated.
         threshold: Of the rule "threshold".
         calibration: Where the threshold is from, if `calibrate` made it.
+        decoding: How JPEG files are decoded; may be changed at any time.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Detector:
         negated_templates: Sequence[str] | None = None,
         batch_size: int = 64,
         num_workers: int = 2,
+        decoding: Decoding = "exact",
     ) -> None:
         bank = cached_class_bank(
             model, class_names, templates=templates, negated_templates=negated_templates
@@ -112,6 +116,7 @@ class Detector:
                 ", ".join(map(repr, unseen[:8])) + (" and more" if len(unseen) > 8 else ""),
             )
         self.batch_size, self.num_workers = batch_size, num_workers
+        self.decoding: Decoding = decoding
 
     def _set_up(
         self,
@@ -287,6 +292,7 @@ class Detector:
             self.model.preprocess,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            min_side=min_side_of(self.decoding, size=self.model.source.preprocess["size"]),
         )
         for batch in batches:
             if batch.errors and on_error == "raise":
@@ -380,7 +386,7 @@ class Detector:
                 detector.calibration = Calibration(**config["calibration"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder / CONFIG} is damaged: {error!r}") from error
-        detector.batch_size, detector.num_workers = 64, 2
+        detector.batch_size, detector.num_workers, detector.decoding = 64, 2, "exact"
         return detector
 
 
@@ -390,4 +396,4 @@ def _as_iterable(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageS
         return [images]
     if isinstance(images, np.ndarray | Tensor) and images.ndim < 4:
         return [images]
-    return images
+    return images  # pyright: ignore[reportReturnType]  (a batch of tensors iterates)

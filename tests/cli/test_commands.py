@@ -102,6 +102,22 @@ def test_detect_writes_the_same_answers_as_json_csv_and_parquet(detect: list[str
         np.testing.assert_allclose(other["score"], table["score"], rtol=1e-6)
 
 
+def test_detect_decodes_large_jpegs_smaller_on_request(
+    photos: Path, model_dir: Path, tmp_path: Path
+):
+    patches = np.random.default_rng(1).integers(0, 256, (4, 8, 3), dtype=np.uint8)
+    large = photos / "large.jpg"
+    Image.fromarray(patches).resize((512, 256), Image.Resampling.BICUBIC).save(large)
+    scores = {}
+    for decoding in ("exact", "reduced"):
+        table = tmp_path / f"{decoding}.json"
+        options = ["--model", str(model_dir), *CLASSES, "--decoding", decoding]
+        assert run(["detect", str(large), *options, "--json", str(table)]) == 0
+        scores[decoding] = json.loads(table.read_text())["answers"][0]["score"]
+    assert scores["reduced"] != scores["exact"]
+    assert scores["reduced"] == pytest.approx(scores["exact"], abs=0.01)
+
+
 def test_detect_writes_to_standard_output_and_nothing_else_there(
     detect: list[str], capsys: pytest.CaptureFixture[str]
 ):

@@ -63,6 +63,7 @@ def run(options: Options) -> int:
         detector = build_detector(options, rule=options.rule, threshold=options.threshold)
     else:
         detector = Detector.load(options.detector, device=check_device(options.device))
+        detector.decoding = options.decoding
     with show_progress() as progress:
         stream = detector.stream(paths, on_error="keep")
         answers = progress.track(stream, total=len(paths), description="detecting")

@@ -4,28 +4,31 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import torch
+import numpy as np
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from clipn.data.images import ImageSource, name_source, read_image
 from clipn.errors import DataError
 
 __all__ = ["LoadedBatch", "load_batches"]
 
+Pixels = TypeVar("Pixels")
+"""What `preprocess` makes of an image: a torch tensor, or an array where torch is not wanted."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedBatch:
+class LoadedBatch(Generic[Pixels]):
     """One batch of `load_batches`: what could be read, and why the rest could not."""
 
     names: list[str]
     """What each image of the batch is called, unreadable ones included."""
-    pixels: Float[Tensor, "batch 3 height width"] | None
+    pixels: Float[Pixels, "batch 3 height width"] | None
     """The preprocessed images that could be read; None where there is none."""
     rows: list[int]
     """The position within the batch of each row of `pixels`, ascending."""
@@ -35,11 +38,12 @@ class LoadedBatch:
 
 def load_batches(
     images: Iterable[ImageSource | Callable[[], ImageSource]],
-    preprocess: Callable[[Image.Image], Tensor],
+    preprocess: Callable[[Image.Image], Pixels],
     *,
     batch_size: int,
     num_workers: int = 2,
-) -> Iterator[LoadedBatch]:
+    min_side: int | None = None,
+) -> Iterator[LoadedBatch[Pixels]]:
     """Read and preprocess a stream of images in threads, batch by batch and in order.
 
     `images` may be endless: it is read at most two batches ahead of the batch that is handed out.
@@ -52,6 +56,7 @@ def load_batches(
             called from several threads.
         batch_size: Images a batch; the last one may be smaller.
         num_workers: Threads.
+        min_side: Lets JPEG files be decoded smaller, as `read_image` says; None is exact.
 
     Returns:
         An iterator of batches. Closing it stops the threads.
@@ -66,23 +71,24 @@ def load_batches(
         if value < 1:
             raise ValueError(f"{option} must be at least 1; got {value}.")
     # A generator of its own, so that wrong arguments are refused before the first batch.
-    return _generate_batches(images, preprocess, batch_size, num_workers)
+    load = partial(_load, preprocess=preprocess, min_side=min_side)
+    return _generate_batches(images, load, batch_size, num_workers)
 
 
 def _generate_batches(
     images: Iterable[ImageSource | Callable[[], ImageSource]],
-    preprocess: Callable[[Image.Image], Tensor],
+    load: Callable[[Any], Pixels | str],
     batch_size: int,
     num_workers: int,
-) -> Iterator[LoadedBatch]:
+) -> Iterator[LoadedBatch[Pixels]]:
     executor = ThreadPoolExecutor(num_workers, thread_name_prefix="clipn-images")
     stream = iter(images)
-    pending: deque[tuple[str, Future[Tensor | str]]] = deque()
+    pending: deque[tuple[str, Future[Pixels | str]]] = deque()
 
     def submit(count: int) -> None:
         """Start on the next images of the stream, if it has any left."""
         for image in islice(stream, count):
-            pending.append((name_source(image), executor.submit(_load, image, preprocess)))
+            pending.append((name_source(image), executor.submit(load, image)))
 
     try:
         submit(2 * batch_size)
@@ -95,20 +101,31 @@ def _generate_batches(
         executor.shutdown(cancel_futures=True)
 
 
-def _load(image: Any, preprocess: Callable[[Image.Image], Tensor]) -> Tensor | str:
+def _load(
+    image: Any, *, preprocess: Callable[[Image.Image], Pixels], min_side: int | None
+) -> Pixels | str:
     """The pixels of an image, or why there are none."""
     try:
         source: Any = image() if callable(image) else image
-        return preprocess(read_image(source))
+        return preprocess(read_image(source, min_side=min_side))
     except (DataError, TypeError, ValueError) as error:
         return str(error)
 
 
-def _collect(batch: list[tuple[str, Tensor | str]]) -> LoadedBatch:
-    pixels = {row: result for row, (_, result) in enumerate(batch) if isinstance(result, Tensor)}
+def _collect(batch: list[tuple[str, Pixels | str]]) -> LoadedBatch[Pixels]:
+    pixels = {row: result for row, (_, result) in enumerate(batch) if not isinstance(result, str)}
     return LoadedBatch(
         names=[name for name, _ in batch],
-        pixels=torch.stack(list(pixels.values())) if pixels else None,
+        pixels=_stack(list(pixels.values())) if pixels else None,
         rows=list(pixels),
         errors={row: result for row, (_, result) in enumerate(batch) if isinstance(result, str)},
     )
+
+
+def _stack(pixels: list[Any]) -> Any:
+    if isinstance(pixels[0], np.ndarray):
+        return np.stack(pixels)
+    # Imported here because arrays do without it.
+    import torch
+
+    return torch.stack(pixels)
