@@ -114,6 +114,7 @@ def build(tmp_path: Path, plain_model: CLIPN) -> Callable[..., EmbeddingCache]:
         **settings: Any,
     ) -> EmbeddingCache:
         chosen = {"transform": plain_model.preprocess, "dtype": "float32", "num_workers": 1}
+        chosen["augment"] = plain_model.augmentation()
         return build_cache(
             shards,
             encoder or CountingEncoder(plain_model),

@@ -64,10 +64,11 @@ def test_what_cannot_be_used_is_left_out_counted_and_reported(
 
 @pytest.mark.parametrize("num_views", [1, 2])
 def test_a_shard_without_a_usable_pair_may_lie_in_the_middle(
-    open_csv_pairs, build, assert_holds, num_views, arrays_of
+    open_csv_pairs, build, assert_holds, num_views, arrays_of, plain_model
 ):
     shards = open_csv_pairs(CAPTIONS, images=dict.fromkeys((3, 4, 5), b"bad"))
-    cache = build(shards, max_bad_share=0.5, num_views=num_views)
+    views = {"augment": lambda image, _: plain_model.preprocess(image), "num_views": num_views}
+    cache = build(shards, max_bad_share=0.5, **views)
     assert_holds(cache, [0, 1, 2, 6])
     assert arrays_of()["image"].shape == (4, num_views, 24)
 

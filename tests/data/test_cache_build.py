@@ -60,12 +60,12 @@ def test_shards_are_put_together_in_order_with_tokens_as_wide_as_the_longest(
 
 def test_views_differ_and_come_again_with_their_seed(open_csv_pairs, build, plain_model, arrays_of):
     shards = open_csv_pairs(CAPTIONS)
-    options = {"transform": plain_model.augmentation(min_scale=0.2), "num_views": 3}
+    options = {"augment": plain_model.augmentation(min_scale=0.2), "num_views": 3}
     state = torch.get_rng_state()
     build(shards, folder="first", seed=1, **options)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(123)
-    build(shards, folder="again", seed=1, num_workers=4, **options)
+    build(shards, folder="again", seed=1, **options)
     build(shards, folder="other", seed=2, **options)
     first, again, other = (arrays_of(name)["image"] for name in ("first", "again", "other"))
     assert first.shape == (7, 3, 24)
@@ -75,10 +75,47 @@ def test_views_differ_and_come_again_with_their_seed(open_csv_pairs, build, plai
         assert len({view.tobytes() for view in views}) == 6
 
 
+@pytest.mark.parametrize("changes", [{"num_workers": 4}, {"batch_size": 2}, {"batch_size": 9}])
+def test_neither_threads_nor_batches_change_the_views(
+    open_csv_pairs, build, plain_model, arrays_of, changes
+):
+    shards = open_csv_pairs(CAPTIONS)
+    options = {"augment": plain_model.augmentation(min_scale=0.2), "num_views": 3}
+    build(shards, folder="one", **options)
+    build(shards, folder="other", **options, **changes)
+    atol = 0 if "num_workers" in changes else 1e-6
+    np.testing.assert_allclose(arrays_of("one")["image"], arrays_of("other")["image"], atol=atol)
+
+
+def test_more_views_begin_with_the_same(open_csv_pairs, build, plain_model, arrays_of):
+    shards = open_csv_pairs(CAPTIONS)
+    for num_views in (2, 3):
+        augment = plain_model.augmentation(min_scale=0.2)
+        build(shards, folder=str(num_views), augment=augment, num_views=num_views)
+    two, three = arrays_of("2")["image"], arrays_of("3")["image"]
+    np.testing.assert_allclose(three[:, :2], two, atol=1e-6)
+
+
+def test_an_image_is_read_once_for_all_its_views(build, plain_model, jpeg):
+    pairs = [Pair(key=str(i), image=jpeg(i), captions=("a dog",)) for i in range(3)]
+    shard = ListShard(name="counted", reads=[pairs])
+    drawn = []
+    augment = plain_model.augmentation()
+
+    def watch(image, generator):
+        drawn.append(id(image))
+        return augment(image, generator)
+
+    build([shard], augment=watch, num_views=4)
+    assert shard.num_reads == 1
+    assert len(drawn) == 12
+    assert [drawn[i : i + 4] == [drawn[i]] * 4 for i in (0, 4, 8)] == [True] * 3
+
+
 def test_the_views_of_two_shards_are_drawn_apart(build, plain_model, arrays_of, jpeg):
     pair = Pair(key="0", image=jpeg(0), captions=("a dog",))
     shards = [ListShard(name=name, reads=[[pair]]) for name in ("a", "b")]
-    build(shards, transform=plain_model.augmentation(min_scale=0.2), num_views=2)
+    build(shards, augment=plain_model.augmentation(min_scale=0.2), num_views=2)
     assert len({view.tobytes() for view in arrays_of()["image"].reshape(4, -1)}) == 4
 
 
@@ -190,7 +227,11 @@ def test_a_finished_cache_is_not_built_again(open_csv_pairs, build, plain_model,
 
 OTHER_SETTINGS = [
     ({"dtype": "float16"}, "dtype 'float32' instead of 'float16'"),
-    ({"num_views": 2}, "num_views 1 instead of 2; seed None instead of 0"),
+    (
+        {"num_views": 2},
+        "num_views 1 instead of 2; augment None instead of 'random crop, min_scale 0.9'; "
+        "seed None instead of 0",
+    ),
     ({"negated_templates": ("not {}.",)}, r"negated_templates \[\] instead of \['not \{\}\.'\]"),
 ]
 
@@ -214,7 +255,7 @@ def test_another_seed_matters_to_views_alone(open_csv_pairs, build, plain_model)
     shards = open_csv_pairs(CAPTIONS)
     build(shards, folder="plain", seed=1)
     build(shards, folder="plain", seed=2)
-    options = {"transform": plain_model.augmentation(), "num_views": 2}
+    options = {"num_views": 2}
     build(shards, folder="views", seed=1, **options)
     with pytest.raises(DataError, match="seed 1 instead of 2"):
         build(shards, folder="views", seed=2, **options)
@@ -244,17 +285,18 @@ def test_other_data_are_refused(open_csv_pairs, build):
         build(open_csv_pairs([*CAPTIONS[:-1], "hail"]))
 
 
-def test_a_shard_that_changes_between_two_views_is_refused(build, jpeg, plain_model):
-    pairs = [Pair(key=str(i), image=jpeg(i), captions=("a dog",)) for i in range(3)]
-    shard = ListShard(name="restless", reads=[pairs, pairs[:2]])
-    with pytest.raises(DataError, match="Shard restless changed while it was read"):
-        build([shard], transform=plain_model.augmentation(), num_views=2)
+def test_another_augmentation_is_refused(open_csv_pairs, build, plain_model):
+    shards = open_csv_pairs(CAPTIONS)
+    build(shards, augment=plain_model.augmentation(min_scale=0.5), num_views=2)
+    with pytest.raises(DataError, match=r"augment 'random crop, min_scale 0\.5' instead of"):
+        build(shards, augment=plain_model.augmentation(min_scale=0.9), num_views=2)
 
 
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
         ({"num_views": 0}, "num_views must be at least 1; got 0"),
+        ({"num_views": 2}, "2 views of each image need augment; got None"),
         ({"max_bad_share": 1.0}, r"max_bad_share must lie in \[0, 1\); got 1.0"),
         ({"max_bad_share": -0.1}, r"max_bad_share must lie in \[0, 1\); got -0.1"),
     ],

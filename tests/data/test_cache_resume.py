@@ -47,7 +47,7 @@ def assert_same_as_uninterrupted(build, shards, arrays_of):
 def test_a_build_that_broke_in_a_shard_embeds_no_finished_shard_again(
     num_views, build, shards, counting, plain_model, tmp_path, assert_same_as_uninterrupted
 ):
-    views = {"transform": plain_model.augmentation(), "num_views": num_views}
+    views = {"num_views": num_views}
     first, second = counting(plain_model, break_after=4 * num_views), counting(plain_model)
     with pytest.raises(InterruptedError):
         build(shards, encoder=first, batch_size=1, **views)

@@ -77,15 +77,13 @@ def test_a_part_of_a_choice_reads_the_rows_of_that_part(finished):
     assert torch.equal(part.tokens, whole.tokens[2:5])
 
 
-def test_every_view_and_every_caption_of_a_row_is_drawn(tmp_path, jpeg, build, plain_model):
+def test_every_view_and_every_caption_of_a_row_is_drawn(tmp_path, jpeg, build):
     captions = [["a dog", "a hound"], ["one", "two", "three"]]
     table = pa.table(
         {"image": [{"bytes": jpeg(i), "path": None} for i in range(2)], "caption": captions}
     )
     pq.write_table(table, tmp_path / "pairs.parquet")
-    cache = build(
-        open_pairs(tmp_path / "pairs.parquet"), transform=plain_model.augmentation(), num_views=3
-    )
+    cache = build(open_pairs(tmp_path / "pairs.parquet"), num_views=3)
     choice = cache.choose(np.array([0, 1] * 100), np.random.default_rng(0))
     drawn = {(row, view) for row, view in zip(choice.rows, choice.views, strict=True)}
     assert drawn == {(row, view) for row in (0, 1) for view in (0, 1, 2)}

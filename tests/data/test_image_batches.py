@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipn.data.image_batches import load_batches
+from clipn.data.image_batches import load_batches, map_batches
 from clipn.data.images import name_source
 
 
@@ -154,3 +154,17 @@ def test_batches_below_one_image_are_refused(size):
 def test_one_path_is_not_taken_for_a_stream_of_letters():
     with pytest.raises(TypeError, match=r"must be an iterable of images; got one, cat\.jpg"):
         load_batches("cat.jpg", to_pixels, batch_size=1)
+
+
+def test_a_loader_of_ones_own_gets_the_number_and_the_source_and_may_make_views():
+    def load(number, source):
+        if number == 2:
+            raise ValueError("unwanted")
+        return torch.full((2, 3, 4, 4), float(number + 10 * source))
+
+    images = iter([5, 6, 7, 8])
+    first, second = map_batches(images, load, batch_size=3, num_workers=2)
+    assert first.pixels[:, 0, 0, 0, 0].tolist() == [50, 61]
+    assert first.pixels.shape == (2, 2, 3, 4, 4)
+    assert first.errors == {2: "unwanted"}
+    assert second.pixels[:, 1, 2, 3, 3].tolist() == [83]

@@ -15,7 +15,7 @@ from clipn.files import write_json
 
 __all__ = ["BuildSettings", "PairEncoder", "build_cache"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def build_cache(
@@ -51,6 +51,7 @@ def build_cache(
         "model_fingerprint": encoder.fingerprint("frozen"),
         "data_fingerprint": _fingerprint(shards, data_settings or {}),
         "num_views": settings.num_views,
+        "augment": str(settings.augment) if settings.num_views > 1 else None,
         "seed": settings.seed if settings.num_views > 1 else None,
         "dtype": settings.dtype,
         "negated_templates": list(settings.negated_templates),

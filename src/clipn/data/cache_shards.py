@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -13,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from clipn.data.captions import negate_caption
-from clipn.data.image_batches import load_batches
+from clipn.data.image_batches import map_batches
+from clipn.data.images import ImageSource, read_image
 from clipn.data.pairs import BadPair, Pair, Shard
 from clipn.errors import DataError
 from clipn.files import write_aside, write_json
@@ -49,11 +51,12 @@ class BuildSettings:
     """How pairs are embedded.
 
     Attributes:
-        transform: Makes a tensor of an image; random where there are several views.
+        transform: Makes a tensor of an image, where there is one view of each.
+        augment: Draws a view of an image from a generator, where there are several; what its
+            `str()` says is part of the cache's identity.
         num_views: Views of each image; training draws one of them at each step.
-        batch_size: Images (or captions) embedded at once.
-        num_workers: Threads that read and transform images; several views use one, so that the same
-            seed gives the same views.
+        batch_size: Images (views, captions) embedded at once.
+        num_workers: Threads that read and transform images; they change nothing in the cache.
         dtype: Precision of the stored embeddings.
         max_bad_share: Share of unusable pairs, and of broken shards, that ends the build.
         seed: Of the views.
@@ -61,6 +64,7 @@ class BuildSettings:
     """
 
     transform: Callable[[Image.Image], Tensor]
+    augment: Callable[[Image.Image, np.random.Generator], Tensor] | None = None
     num_views: int = 1
     batch_size: int = 256
     num_workers: int = 2
@@ -72,6 +76,8 @@ class BuildSettings:
     def __post_init__(self) -> None:
         if self.num_views < 1:
             raise ValueError(f"num_views must be at least 1; got {self.num_views}.")
+        if self.num_views > 1 and self.augment is None:
+            raise ValueError(f"{self.num_views} views of each image need augment; got None.")
         if not 0 <= self.max_bad_share < 1:
             raise ValueError(f"max_bad_share must lie in [0, 1); got {self.max_bad_share}.")
 
@@ -83,25 +89,19 @@ def embed_shard(
 
     Args:
         shard: What to embed.
-        index: Its number; the draws of its views depend on it.
+        index: Its number; the draws of its views depend on it, on the seed, the row and the view.
         encoder: The frozen towers.
         stem: Where to write, without the suffix: the arrays to .npz, the note to .json.
         settings: How to embed.
 
     Raises:
-        DataError: If the shard changes while it is read, or only some of its pairs bring a "no".
+        DataError: If only some of its pairs bring a "no".
+        OSError: If the arrays cannot be written.
     """
-    views, reader = [], _ShardReader(shard, settings.negated_templates)
-    for view in range(settings.num_views):
-        reader = _ShardReader(shard, settings.negated_templates)
-        with torch.random.fork_rng(devices=[]):
-            entropy = np.random.SeedSequence((settings.seed, index, view))
-            torch.manual_seed(int(entropy.generate_state(1)[0]))
-            views.append(_embed_images(reader, encoder, settings))
-    if len({len(view) for view in views}) > 1:
-        raise DataError(f"Shard {shard.name} changed while it was read.")
+    reader = _ShardReader(shard, settings.negated_templates)
+    images = _embed_images(reader, index, encoder, settings)
     arrays = _embed_captions(reader.usable_pairs(), encoder, settings)
-    arrays["image"] = np.stack(views, axis=1)
+    arrays["image"] = images
     with write_aside(stem.with_suffix(".npz")) as aside, aside.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     num_bad = len(reader.reasons) - reader.is_broken  # the break is a reason, but no pair
@@ -170,26 +170,41 @@ class _ShardReader:
 
 @torch.inference_mode()
 def _embed_images(
-    reader: _ShardReader, encoder: PairEncoder, settings: BuildSettings
+    reader: _ShardReader, index: int, encoder: PairEncoder, settings: BuildSettings
 ) -> np.ndarray:
-    """Embed the readable images of a shard; (images, dim)."""
+    """Embed the readable images of a shard; (images, views, dim)."""
     embeddings, first = [], 0
-    num_workers = 1 if settings.num_views > 1 else settings.num_workers
-    batches = load_batches(
+    # Batches of whole images whose views together fill the tower's batch.
+    batches = map_batches(
         reader.images(),
-        settings.transform,
-        batch_size=settings.batch_size,
-        num_workers=num_workers,
+        partial(_load_views, settings, index),
+        batch_size=max(1, settings.batch_size // settings.num_views),
+        num_workers=settings.num_workers,
     )
     for batch in batches:
         for position, reason in batch.errors.items():
             reader.refuse(first + position, reason)
         if batch.pixels is not None:
-            embeddings.append(encoder.encode_image(batch.pixels).cpu().numpy())
+            # (images, views, 3, height, width) -> (images * views, 3, height, width)
+            rows = encoder.encode_image(batch.pixels.flatten(0, 1)).cpu().numpy()
+            embeddings.append(rows.reshape(len(batch.pixels), settings.num_views, -1))
         first += len(batch.names)
     if not embeddings:
-        return np.zeros((0, 0), dtype=settings.dtype)
+        return np.zeros((0, settings.num_views, 0), dtype=settings.dtype)
     return np.concatenate(embeddings).astype(settings.dtype)
+
+
+def _load_views(settings: BuildSettings, index: int, row: int, source: ImageSource) -> Tensor:
+    """Decode an image once and make its views; (views, 3, height, width)."""
+    image = read_image(source)
+    if settings.num_views == 1:
+        return settings.transform(image)[None]
+    assert settings.augment is not None
+    generators = (
+        np.random.default_rng((settings.seed, index, row, view))
+        for view in range(settings.num_views)
+    )
+    return torch.stack([settings.augment(image, generator) for generator in generators])
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,7 +15,7 @@ from PIL import Image
 from clipn.data.images import ImageSource, name_source, read_image
 from clipn.errors import DataError
 
-__all__ = ["LoadedBatch", "load_batches"]
+__all__ = ["LoadedBatch", "load_batches", "map_batches"]
 
 Pixels = TypeVar("Pixels")
 """What `preprocess` makes of an image: a torch tensor, or an array where torch is not wanted."""
@@ -28,7 +27,7 @@ class LoadedBatch(Generic[Pixels]):
 
     names: list[str]
     """What each image of the batch is called, unreadable ones included."""
-    pixels: Float[Pixels, "batch 3 height width"] | None
+    pixels: Float[Pixels, "batch *views 3 height width"] | None
     """The preprocessed images that could be read; None where there is none."""
     rows: list[int]
     """The position within the batch of each row of `pixels`, ascending."""
@@ -65,30 +64,60 @@ def load_batches(
         TypeError: `images` is a single image.
         ValueError: `batch_size` or `num_workers` is below 1.
     """
+
+    def load(_: int, source: ImageSource) -> Pixels:
+        return preprocess(read_image(source, min_side=min_side))
+
+    return map_batches(images, load, batch_size=batch_size, num_workers=num_workers)
+
+
+def map_batches(
+    images: Iterable[ImageSource | Callable[[], ImageSource]],
+    load: Callable[[int, Any], Pixels],
+    *,
+    batch_size: int,
+    num_workers: int = 2,
+) -> Iterator[LoadedBatch[Pixels]]:
+    """Load a stream of images as `load_batches` does, but with a function of one's own.
+
+    Args:
+        images: See `load_batches`.
+        load: Makes pixels of an image, given its number in the stream, from 0, and its source;
+            always of one shape, (3, height, width) or (views, 3, height, width). It is called from
+            several threads; DataError, ValueError and TypeError are kept as the image's error.
+        batch_size: Images a batch; the last one may be smaller.
+        num_workers: Threads.
+
+    Returns:
+        An iterator of batches. Closing it stops the threads.
+
+    Raises:
+        TypeError: `images` is a single image.
+        ValueError: `batch_size` or `num_workers` is below 1.
+    """
     if isinstance(images, str | bytes | Path | Image.Image):
         raise TypeError(f"images must be an iterable of images; got one, {name_source(images)}.")
     for option, value in (("batch_size", batch_size), ("num_workers", num_workers)):
         if value < 1:
             raise ValueError(f"{option} must be at least 1; got {value}.")
     # A generator of its own, so that wrong arguments are refused before the first batch.
-    load = partial(_load, preprocess=preprocess, min_side=min_side)
     return _generate_batches(images, load, batch_size, num_workers)
 
 
 def _generate_batches(
     images: Iterable[ImageSource | Callable[[], ImageSource]],
-    load: Callable[[Any], Pixels | str],
+    load: Callable[[int, Any], Pixels],
     batch_size: int,
     num_workers: int,
 ) -> Iterator[LoadedBatch[Pixels]]:
     executor = ThreadPoolExecutor(num_workers, thread_name_prefix="clipn-images")
-    stream = iter(images)
+    stream = enumerate(images)
     pending: deque[tuple[str, Future[Pixels | str]]] = deque()
 
     def submit(count: int) -> None:
         """Start on the next images of the stream, if it has any left."""
-        for image in islice(stream, count):
-            pending.append((name_source(image), executor.submit(load, image)))
+        for number, image in islice(stream, count):
+            pending.append((name_source(image), executor.submit(_load, load, number, image)))
 
     try:
         submit(2 * batch_size)
@@ -101,13 +130,10 @@ def _generate_batches(
         executor.shutdown(cancel_futures=True)
 
 
-def _load(
-    image: Any, *, preprocess: Callable[[Image.Image], Pixels], min_side: int | None
-) -> Pixels | str:
+def _load(load: Callable[[int, Any], Pixels], number: int, image: Any) -> Pixels | str:
     """The pixels of an image, or why there are none."""
     try:
-        source: Any = image() if callable(image) else image
-        return preprocess(read_image(source, min_side=min_side))
+        return load(number, image() if callable(image) else image)
     except (DataError, TypeError, ValueError) as error:
         return str(error)
 

@@ -4,20 +4,20 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
 
 from clipn.errors import ModelError
-from clipn.model.base import BaseClip, Preprocess
+from clipn.model.base import BaseClip
 from clipn.model.class_bank import ClassBank, check_class_names
 from clipn.model.no_tower import NoTower
 from clipn.model.patches import encode_patches
+from clipn.model.random_view import RandomView
 from clipn.model.text_tower import TextTower
 from clipn.templates import (
     NEGATED_TEMPLATES,
@@ -144,18 +144,18 @@ class CLIPN(nn.Module):
         self.training = mode
         return self
 
-    def augmentation(self, *, min_scale: float = 0.9) -> Preprocess:
-        """The paper's random view of an image: a random crop, resized, normalised.
+    def augmentation(self, *, min_scale: float = 0.9) -> RandomView:
+        """The paper's random view of an image, drawn from a generator: `view(image, generator)`.
 
         Args:
             min_scale: Smallest share of the area that a crop keeps.
+
+        Raises:
+            ValueError: If `min_scale` lies outside (0, 1].
         """
-        transform = image_transform_v2(
-            PreprocessCfg(**self.source.preprocess),
-            is_train=True,
-            aug_cfg={"scale": (min_scale, 1.0)},
+        return RandomView(
+            preprocess=self.preprocess, size=self.source.preprocess["size"], min_scale=min_scale
         )
-        return cast(Preprocess, transform)
 
     # Embeddings
 

@@ -26,7 +26,8 @@ def open_cache(
     """
     is_handcrafted = model.variant == "handcrafted"
     settings = BuildSettings(
-        transform=model.preprocess if config.num_views == 1 else model.augmentation(),
+        transform=model.preprocess,
+        augment=model.augmentation(),
         num_views=config.num_views,
         num_workers=config.num_workers,
         dtype=config.cache_dtype,
