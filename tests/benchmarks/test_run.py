@@ -87,6 +87,25 @@ def test_each_image_is_embedded_once_for_all_scores_and_runs(run, monkeypatch, l
     assert sum(counted) == 18 + 8 + 8
 
 
+@pytest.mark.parametrize(
+    ("score", "num_passes", "num_tried"),
+    [("gl_mcm", 1, 1), ("odin", 2, 0)],  # gl_mcm is tried on an image that is blank
+)
+def test_scores_that_see_pixels_take_the_embeddings_that_are_there(
+    run, learnable_model, score, num_passes, num_tried
+):
+    passed = []
+    run(scores=("msp",))
+    hook = learnable_model.visual.conv1.register_forward_hook(
+        lambda _, inputs, __: passed.append(len(inputs[0]))
+    )
+    try:
+        run(scores=(score,))
+    finally:
+        hook.remove()
+    assert sum(passed) == num_passes * (18 + 8 + 8) + num_tried
+
+
 def test_words_are_embedded_once_for_all_suites_and_runs(
     run, monkeypatch, learnable_model, painted_suite
 ):

@@ -20,8 +20,8 @@ from clipn.data.row_cache import cached_rows
 from clipn.model import CLIPN
 
 FORMAT_VERSION = 1
-MakeRows = Callable[[Float[Tensor, "batch 3 height width"]], Tensor]
-"""Maps preprocessed pixels to a row an image, (batch, dim)."""
+MakeRows = Callable[[Float[Tensor, "batch 3 height width"], list[int]], Tensor]
+"""Maps preprocessed pixels, and the numbers of their images in the set, to rows, (batch, dim)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,26 @@ def embed_set(model: CLIPN, image_set: ImageSet, options: EmbeddingOptions) -> R
     Raises:
         DataError: If the cache cannot be read or belongs to something else.
     """
-    embed = torch.inference_mode()(model.encode_image)
-    return map_set(model, image_set, embed, options, kind="embedding")
+
+    @torch.inference_mode()
+    def embed(
+        pixels: Float[Tensor, "batch 3 height width"], _: list[int]
+    ) -> Float[Tensor, "batch dim"]:
+        """Embed a batch of preprocessed images."""
+        return model.encode_image(pixels)
+
+    dim = model.source.architecture["embed_dim"]
+    return map_set(model, image_set, embed, options, dim=dim, kind="embedding")
 
 
 def map_set(
-    model: CLIPN, image_set: ImageSet, make_rows: MakeRows, options: EmbeddingOptions, *, kind: str
+    model: CLIPN,
+    image_set: ImageSet,
+    make_rows: MakeRows,
+    options: EmbeddingOptions,
+    *,
+    dim: int,
+    kind: str,
 ) -> Rows:
     """Make a row of every image of a set and keep the rows; an interrupted pass goes on.
 
@@ -91,6 +105,7 @@ def map_set(
         image_set: The images.
         make_rows: Called with batches of preprocessed pixels, in the order of the images.
         options: How to read them.
+        dim: Values of a row.
         kind: What the rows are; part of their identity, so it must tell apart what differs.
     """
     identity = {
@@ -106,7 +121,7 @@ def map_set(
         options.cache_dir / f"{image_set.name}-{digest}",
         num_rows=len(image_set.images),
         identity=identity,
-        make_block=partial(_make_block, model, image_set, make_rows, options),
+        make_block=partial(_make_block, model, image_set, make_rows, dim, options),
         on_rows=partial(options.on_rows, image_set.name) if options.on_rows else None,
     )
     return Rows(values=values, reasons=reasons)
@@ -116,6 +131,7 @@ def _make_block(
     model: CLIPN,
     image_set: ImageSet,
     make_rows: MakeRows,
+    dim: int,
     options: EmbeddingOptions,
     block: range,
 ) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
@@ -131,23 +147,14 @@ def _make_block(
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )
-    rows: dict[int, np.ndarray] = {}
+    values = np.full((len(block), dim), np.nan, dtype=np.float32)
     reasons: dict[int, str] = {}
     for first, batch in zip(block[:: options.batch_size], batches, strict=True):
         reasons |= {
             first + row: f"{image_set.ids[first + row]}: {why}" for row, why in batch.errors.items()
         }
         if batch.pixels is not None:
-            made = make_rows(batch.pixels).float().cpu().numpy()
-            rows |= {first + row: made[position] for position, row in enumerate(batch.rows)}
-    dim = len(next(iter(rows.values()))) if rows else _dim(model, make_rows)
-    values = np.full((len(block), dim), np.nan, dtype=np.float32)
-    for row, value in rows.items():
-        values[row - block.start] = value
+            numbers = [first + row for row in batch.rows]
+            made = make_rows(batch.pixels, numbers).float().cpu().numpy()
+            values[np.array(numbers) - block.start] = made
     return values, reasons
-
-
-def _dim(model: CLIPN, make_rows: MakeRows) -> int:
-    """How wide a row is, where a whole block cannot be read."""
-    blank = model.preprocess(Image.new("RGB", (64, 64)))
-    return make_rows(blank[None]).shape[1]

@@ -14,7 +14,6 @@ from clipn.benchmarks.embedded import EmbeddedSet, EmbeddedSuite
 from clipn.benchmarks.embeddings import map_set
 from clipn.benchmarks.options import ScoreOptions
 from clipn.benchmarks.results import SetScores
-from clipn.data.image_sets import ImageSet
 from clipn.scores import ImageBatch, Score, Scorer, Task
 
 CHUNK = 4096  # embeddings scored at once
@@ -79,7 +78,7 @@ def _score_set(
 ) -> Float[np.ndarray, " images"]:
     """Score a set from its embeddings, or from its pixels where the score must see them."""
     if score.needs & {"gradients", "patches"}:
-        return _score_pixels(score, options, scorer, embedded.images, suite)
+        return _score_pixels(score, options, scorer, embedded, suite)
     readable = embedded.rows.is_readable
     scores = np.full(len(readable), np.nan)
     scores[readable] = _score_rows(scorer, embedded.rows.values, np.flatnonzero(readable))
@@ -105,16 +104,18 @@ def _chunks(rows: Int[np.ndarray, " chosen"]) -> Iterator[Int[np.ndarray, " chun
 
 
 def _score_pixels(
-    score: Score, options: ScoreOptions, scorer: Scorer, images: ImageSet, suite: EmbeddedSuite
+    score: Score, options: ScoreOptions, scorer: Scorer, embedded: EmbeddedSet, suite: EmbeddedSuite
 ) -> Float[np.ndarray, " images"]:
     """Score a set in one pass over its images; what is done is kept as embeddings are."""
     model = suite.model
 
-    def make_rows(pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1"]:
-        """Score a batch of preprocessed images."""
+    def make_rows(
+        pixels: Float[Tensor, "batch 3 height width"], numbers: list[int]
+    ) -> Float[Tensor, "batch 1"]:
+        """Score a batch of preprocessed images, whose embeddings are there already."""
         with torch.set_grad_enabled("gradients" in score.needs):
             batch = ImageBatch(
-                image=model.encode_image(pixels).detach(),
+                image=torch.from_numpy(embedded.rows.values[numbers]).to(model.device),
                 patches=model.encode_patches(pixels) if "patches" in score.needs else None,
                 pixels=pixels,
             )
@@ -122,7 +123,7 @@ def _score_pixels(
 
     digest = hashlib.sha256(suite.bank.yes.cpu().numpy().tobytes()).hexdigest()[:16]
     kind = f"{score.name} {json.dumps(dict(options), sort_keys=True)} of bank {digest}"
-    rows = map_set(model, images, make_rows, suite.options, kind=kind)
+    rows = map_set(model, embedded.images, make_rows, suite.options, dim=1, kind=kind)
     return np.asarray(rows.values, dtype=np.float64)[:, 0]
 
 
