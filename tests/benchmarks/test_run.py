@@ -66,6 +66,18 @@ def test_figures_are_those_of_the_scores(run, tmp_path):
     assert set(result.averages) == {"all", "near", "far"}
 
 
+def test_the_most_likely_class_of_every_image_is_kept(run, learnable_model, tmp_path, painted_root):
+    (painted_root / "grey" / "3.png").write_bytes(b"no picture")
+    result = run().results[0]
+    scores = read_scores(tmp_path / "out", result)
+    assert scores.id_best is not None
+    assert scores.id_right is not None
+    labels = np.repeat([2, 1, 0], 6)  # blue, green, red: as folders are sorted
+    assert ((scores.id_best == labels) == scores.id_right).all()
+    assert set(scores.ood_best) == {"grey", "pink"}
+    assert (scores.ood_best["grey"] == -1).tolist() == [row == 3 for row in range(8)]
+
+
 def test_scores_are_those_of_the_detector(run, learnable_model, painted_root, tmp_path):
     from PIL import Image
 
@@ -178,6 +190,16 @@ def test_what_cannot_be_served_is_left_out_with_the_reason(run, plain_model):
     assert "has not learned" in evaluation.not_served["atd"]
 
 
+def test_without_training_images_only_fitted_scores_are_left_out(run, painted_root):
+    (painted_root / "train").rename(painted_root / "elsewhere")
+    reasons = run(scores="all", lexicon=WORDS, outliers=["lemon"]).not_served
+    assert set(reasons) == {"react", "fort"}
+    assert "colours_train, the images to fit it on, are not below" in reasons["fort"]
+    assert reasons["fort"].endswith("Paint it.")
+    with pytest.raises(ModelError, match="'fort' cannot be served: colours_train, the images"):
+        run(scores=["fort"])
+
+
 def test_a_score_asked_for_by_name_must_be_served(run, plain_model):
     with pytest.raises(ModelError, match="'atd' cannot be served"):
         run(model=plain_model, scores=["atd"])
@@ -220,6 +242,25 @@ def test_rules_and_the_calibrated_threshold_are_measured(run):
         assert 0 <= rule["id_kept"] <= 1
         assert set(rule["refused"]) == {"grey", "pink"}
         assert rule["id_accuracy"] <= rule["id_kept"]
+
+
+@pytest.mark.parametrize(
+    ("option", "least"), [("batch_size", 1), ("num_workers", 1), ("num_resamples", 0)]
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(option, least):
+    with pytest.raises(ValueError, match=f"{option} must be at least {least}; got {least - 1}"):
+        EvaluationOptions(**{option: least - 1})
+
+
+@pytest.mark.parametrize("tpr", [0.0, 1.0, 95.0])
+def test_the_threshold_keeps_a_share(tpr):
+    with pytest.raises(ValueError, match=f"tpr must lie between 0 and 1; got {tpr}"):
+        EvaluationOptions(tpr=tpr)
+
+
+def test_all_stands_alone(run):
+    with pytest.raises(ValueError, match=r"'all' alone, or names of scores; got \('all', 'msp'\)"):
+        run(scores=("all", "msp"))
 
 
 def test_an_unknown_score_is_named(run):

@@ -1,6 +1,7 @@
 """`clipn eval` and `clipn compare` as their users meet them, on a small tree of PACS's layout."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from PIL import Image
 from clipn.cli.main import run
 
 SUITE = "pacs-open-photo"
+SYLLABLES = tuple(f"{first}{last}" for first in "rstvz" for last in "aeiou")
 CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
 
 
@@ -48,17 +50,22 @@ def test_eval_prints_tables_and_writes_results_tables_and_report(evaluate, tmp_p
     shown = capsys.readouterr().out
     assert SUITE in shown
     assert "atd" in shown
+    assert "Means over 1 of 4 suites" in shown
     out = tmp_path / "out"
     assert {p.name for p in (out / "tables").iterdir()} == {
-        f"{SUITE}{suffix}" for suffix in (".md", ".csv", ".tex")
+        f"{name}{suffix}" for name in (SUITE, "pacs-open") for suffix in (".md", ".csv", ".tex")
     }
     result = json.loads(next((out / "results" / SUITE).rglob("atd.json")).read_text())
     assert f"{100 * result['averages']['all']['auroc']:.2f}" in shown
     assert "<html" in (out / "report.html").read_text()
 
 
-def test_what_is_not_served_is_said_on_stderr(evaluate, capsys):
-    assert evaluate() == 0
+def test_what_is_not_served_is_said_on_stderr(evaluate, tmp_path, capsys):
+    words = tmp_path / "words.txt"
+    words.write_text(
+        "".join(f"{a}{b}{c}\n" for a in "bdfgklmnp" for b in "aeiou" for c in SYLLABLES)
+    )
+    assert evaluate("--words", str(words)) == 0
     assert "Not served: eoe: no outlier names are given" in capsys.readouterr().err
 
 
@@ -77,6 +84,10 @@ def test_score_options_are_passed_on(evaluate, tmp_path):
     ("options", "code", "message"),
     [
         (("--scores", "atdd"), 2, "Unknown score 'atdd'"),
+        (("--scores", "all", "msp"), 2, "'all' alone, or names of scores"),
+        (("--num-resamples", "-1"), 2, "num_resamples must be at least 0; got -1"),
+        (("--batch-size", "0"), 2, "batch_size must be at least 1; got 0"),
+        (("--device", "gpu"), 2, "--device gpu cannot be used: it must be cpu, cuda"),
         (("--score-options", "react=50"), 2, "must look like react.percentile=95"),
         (("--scores", "react", "--score-options", "react.p=5"), 2, "no option 'p'"),
         (("--words", "nowhere.txt"), 1, "nowhere.txt"),
@@ -107,6 +118,16 @@ def test_check_tells_counts_and_what_is_missing(pacs, capsys):
     assert "has 12 images; the protocol has 1,238" in shown
     assert run(["eval", "cifar10", "--data-root", str(pacs), "--check"]) == 1
     assert "is not below" in capsys.readouterr().out
+
+
+def test_a_training_set_may_be_absent(pacs, evaluate, capsys):
+    for domain in ("art_painting", "cartoon", "sketch"):
+        shutil.rmtree(pacs / "pacs" / domain)
+    assert run(["eval", SUITE, "--data-root", str(pacs), "--check"]) == 1  # too few images
+    shown = capsys.readouterr().out
+    assert "Only the scores that are fitted, react, fort, need not-photo-known." in shown
+    assert evaluate("--scores", "fort") == 1
+    assert "'fort' cannot be served: not-photo-known" in capsys.readouterr().err
 
 
 def test_compare_prints_differences_and_writes_csv(evaluate, tmp_path, capsys):

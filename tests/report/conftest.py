@@ -62,6 +62,8 @@ class _Parser(HTMLParser):
         self._open = [self.root]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "wbr":  # a place where a word may be broken is no part of it
+            return
         node = Node(tag, {name: value or "" for name, value in attrs})
         self._open[-1].children.append(node)
         if tag not in VOID:
@@ -75,7 +77,10 @@ class _Parser(HTMLParser):
         self._open.pop()
 
     def handle_data(self, data: str) -> None:
-        self._open[-1].children.append(data)
+        children = self._open[-1].children
+        if children and isinstance(children[-1], str):
+            data = children.pop() + data
+        children.append(data)
 
     def close(self) -> None:
         super().close()

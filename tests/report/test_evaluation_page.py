@@ -134,7 +134,7 @@ def test_wide_tables_scroll_from_the_keyboard(page: Page):
     for _ in range(5):
         page.keyboard.press("ArrowRight")
 
-    page.wait_for_function("document.querySelector('.scroll').scrollLeft > 0")
+    page.wait_for_function("() => document.querySelector('.scroll').scrollLeft > 0")
 
 
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])

@@ -14,7 +14,7 @@ from clipn.data.image_sets import ImageSet
 from clipn.data.images import ImageSource, read_image
 from clipn.errors import DataError
 
-__all__ = ["Counts", "SetCheck", "check_suite", "open_set"]
+__all__ = ["Counts", "SetCheck", "check_suite", "find_layout", "open_set"]
 
 Counts = Literal["enforce", "report"]
 """What a count or a class that is not the protocol's does: it is an error, or it is let be."""
@@ -50,6 +50,11 @@ class SetCheck:
         """Whether the set is what the protocol says and every image that was tried can be read."""
         return self.problem is None and not self.unreadable
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether nothing can be measured without the set: a training set may be absent."""
+        return self.kind != "training" or self.path is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
@@ -58,6 +63,11 @@ class _Opened:
     images: ImageSet
     layout: Layout
     problem: str | None
+
+
+def find_layout(spec: SetSpec, data_root: Path) -> Layout | None:
+    """The first layout of a set that is below the data root; None where there is none."""
+    return next((layout for layout in spec.layouts if is_there(layout, data_root)), None)
 
 
 def open_set(
@@ -125,10 +135,11 @@ def _check_set(
     try:
         opened = _open(spec, root, suite)
     except DataError as error:
+        layout = find_layout(spec, root)
         return SetCheck(
             name=spec.name,
             kind=kind,
-            path=None,
+            path=None if layout is None else str(layout),
             num_found=0,
             num_expected=spec.num_images,
             unreadable=(),
@@ -178,7 +189,7 @@ def _why_unreadable(fetch: Callable[[], ImageSource]) -> str | None:
 def _open(spec: SetSpec, root: Path, suite: Suite) -> _Opened:
     """Read the first layout that is there, choose and number the classes, and count."""
     what = f"The set {spec.name} of the suite {suite.name}"
-    layout = next((layout for layout in spec.layouts if is_there(layout, root)), None)
+    layout = find_layout(spec, root)
     if layout is None:
         shown = "; ".join(str(layout) for layout in spec.layouts[:NUM_SHOWN])
         more = len(spec.layouts) - NUM_SHOWN

@@ -14,7 +14,11 @@ ScoreOptions = Mapping[str, int | float | str]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """How to evaluate, the model, the suite and the scores aside."""
+    """How to evaluate, the model, the suite and the scores aside.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
 
     existing: Existing = "keep"
     """Of results that are there already: keep those that fit, replace all, or refuse to start."""
@@ -44,3 +48,10 @@ class EvaluationOptions:
     """Called with (set name, images done, images in all) while a set is embedded."""
     on_score: Callable[[str], None] | None = None
     """Called with the name of each score before it is computed."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("num_workers", 1), ("num_resamples", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}.")
+        if not 0 < self.tpr < 1:
+            raise ValueError(f"tpr must lie between 0 and 1; got {self.tpr}.")

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from clipn.errors import DataError
 from clipn.files import write_aside, write_json
@@ -95,11 +95,16 @@ class SetScores:
             all, but for scores that depend on the order of the stream.
         ood_scores: Of the OOD images, by the name of their set.
         id_right: Whether each ID image's most likely class is its own; None without labels.
+        id_best: The most likely class of each ID image, a row of the result's class names; None
+            where it was not kept.
+        ood_best: That of each OOD image, by the name of their set; empty where it was not kept.
     """
 
     id_scores: dict[str, Float[np.ndarray, " num_id"]]
     ood_scores: dict[str, Float[np.ndarray, " any"]]
     id_right: Bool[np.ndarray, " num_id"] | None = None
+    id_best: Int[np.ndarray, " num_id"] | None = None
+    ood_best: dict[str, Int[np.ndarray, " any"]] = field(default_factory=dict)
 
 
 def result_path(out_dir: Path, suite: str, model: str, score: str) -> Path:
@@ -131,7 +136,11 @@ def _arrays(scores: SetScores) -> dict[str, np.ndarray]:
         inside = {f"id beside {name}": values for name, values in scores.id_scores.items()}
     if scores.id_right is not None:
         inside["id right"] = scores.id_right
-    return inside | {f"ood {name}": values for name, values in scores.ood_scores.items()}
+    if scores.id_best is not None:
+        inside["best of id"] = scores.id_best
+    outside = {f"ood {name}": values for name, values in scores.ood_scores.items()}
+    best = {f"best of ood {name}": classes for name, classes in scores.ood_best.items()}
+    return inside | outside | best
 
 
 def read_result(path: Path) -> Result:
@@ -180,8 +189,14 @@ def read_scores(out_dir: Path, result: Result) -> SetScores:
                 inside = dict.fromkeys(outside, np.asarray(arrays["id"]))
             else:
                 inside = {name: arrays[f"id beside {name}"] for name in outside}
-            right = arrays["id right"] if "id right" in arrays.files else None
-            return SetScores(id_scores=inside, ood_scores=outside, id_right=right)
+            best = {name: arrays.get(f"best of ood {name}") for name in outside}
+            return SetScores(
+                id_scores=inside,
+                ood_scores=outside,
+                id_right=arrays.get("id right"),
+                id_best=arrays.get("best of id"),
+                ood_best={name: classes for name, classes in best.items() if classes is not None},
+            )
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 

@@ -7,9 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Bool
-
 from clipn.benchmarks.embedded import EmbeddedSuite, embed_suite, mine_for
 from clipn.benchmarks.figures import measure_calibrated, measure_rule, measure_sets
 from clipn.benchmarks.needs import choose_scores
@@ -25,7 +22,7 @@ from clipn.benchmarks.results import (
     result_path,
     write_result,
 )
-from clipn.benchmarks.scoring import are_refused, are_right, score_suite
+from clipn.benchmarks.scoring import are_refused, are_right, best_classes, score_suite
 from clipn.benchmarks.suite import Suite
 from clipn.benchmarks.suites import get_suite
 from clipn.data.image_sets import ImageSet
@@ -83,12 +80,13 @@ def evaluate(
     """
     options = options or EvaluationOptions()
     suite = get_suite(suite) if isinstance(suite, str) else suite
-    chosen, not_served = choose_scores(scores, model, suite, options)
+    chosen, not_served = choose_scores(scores, model, suite, options, Path(data_root))
     out_dir = Path(out_dir)
     if options.existing == "refuse":
         _refuse_existing(out_dir, suite, model, chosen)
     embedded = embed_suite(model, suite, Path(data_root), out_dir, chosen, options)
     words = mine_for(embedded, out_dir, chosen, options)
+    id_best = best_classes(embedded, embedded.id_set)
     run = _Run(
         suite=suite,
         embedded=embedded,
@@ -96,7 +94,11 @@ def evaluate(
         options=options,
         out_dir=out_dir,
         provenance=_provenance(suite, embedded),
-        id_right=are_right(embedded, embedded.id_set),
+        answers={
+            "id_right": are_right(id_best, embedded.id_set),
+            "id_best": id_best,
+            "ood_best": {n: best_classes(embedded, one) for n, one in embedded.ood_sets.items()},
+        },
     )
     sets = tuple(embedded.test_sets.values())
     return Evaluation(
@@ -148,7 +150,7 @@ def _provenance(suite: Suite, embedded: EmbeddedSuite) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """One evaluation under way."""
+    """One evaluation under way; `answers` are the fields of `SetScores` that no score changes."""
 
     suite: Suite
     embedded: EmbeddedSuite
@@ -156,7 +158,7 @@ class _Run:
     options: EvaluationOptions
     out_dir: Path
     provenance: dict[str, Any]
-    id_right: Bool[np.ndarray, " num_id"] | None
+    answers: dict[str, Any]
 
     def result_of(self, score: Score) -> Result:
         """Measure a score, or keep the result that is there."""
@@ -179,7 +181,7 @@ class _Run:
             return result
         if self.options.on_score:
             self.options.on_score(score.name)
-        scores = replace(score_suite(score, given, self.embedded), id_right=self.id_right)
+        scores = replace(score_suite(score, given, self.embedded), **self.answers)
         result = self._measure(score, scores, provenance)
         write_result(self.out_dir, result, scores)
         return result

@@ -144,7 +144,15 @@ def _score_streams(
     return SetScores(id_scores=inside, ood_scores=outside)
 
 
-def are_right(suite: EmbeddedSuite, embedded: EmbeddedSet) -> Bool[np.ndarray, " images"] | None:
+def best_classes(suite: EmbeddedSuite, embedded: EmbeddedSet) -> Int[np.ndarray, " images"]:
+    """The most likely class of each image, a row of the bank; -1 where it could not be read."""
+    best = [yes.argmax(dim=1).cpu().numpy() for yes, _ in _logits(suite, embedded.rows.values)]
+    return np.where(embedded.rows.is_readable, np.concatenate(best), -1).astype(np.int32)
+
+
+def are_right(
+    best: Int[np.ndarray, " images"], embedded: EmbeddedSet
+) -> Bool[np.ndarray, " images"] | None:
     """Whether the most likely class of each image is its own; None without labels.
 
     An image that could not be read is not right.
@@ -152,8 +160,7 @@ def are_right(suite: EmbeddedSuite, embedded: EmbeddedSet) -> Bool[np.ndarray, "
     labels = embedded.images.labels
     if labels is None:
         return None
-    best = [yes.argmax(dim=1).cpu().numpy() for yes, _ in _logits(suite, embedded.rows.values)]
-    return (np.concatenate(best) == np.array(labels)) & embedded.rows.is_readable
+    return (best == np.array(labels)) & embedded.rows.is_readable
 
 
 def are_refused(

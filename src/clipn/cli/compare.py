@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from clipn.cli.outputs import make_console
 
 if TYPE_CHECKING:
     from clipn.benchmarks.compare import Difference
@@ -40,23 +41,39 @@ def run(options: Options) -> int:
     differences = compare_results(
         options.first, options.second, num_resamples=options.num_resamples, seed=options.seed
     )
+    console = make_console()
+    for suite in dict.fromkeys(one.suite for one in differences):
+        console.print(_table(suite, [one for one in differences if one.suite == suite]), "")
+    print("Percent; difference: second minus first. * marks an interval without zero.")
+    if options.csv is not None:
+        _write_csv(options.csv, differences)
+    return 0
+
+
+def _table(suite: str, differences: "list[Difference]") -> Table:
+    """A row a figure; the name of a score stands where its rows begin."""
     table = Table(
-        *("suite", "score", "set", "metric", "first", "second", "difference", "95 % interval"),
         box=None,
         header_style="bold",
+        pad_edge=False,
+        title=Text(suite),
+        title_justify="left",
     )
+    for name in ("score", "set", "metric"):
+        table.add_column(name, overflow="fold")
+    for name in ("first", "second", "difference", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    last = ""
     for one in differences:
         table.add_row(
-            *(Text(name) for name in (one.suite, one.score, one.set_name, one.metric)),
+            *(Text(text) for text in ("" if one.score == last else one.score, one.set_name)),
+            "AUROC" if one.metric == "auroc" else "FPR95",
             *(f"{100 * value:.2f}" for value in (one.first, one.second)),
             f"{100 * one.difference:+.2f}",
             _interval(one),
         )
-    Console().print(table)
-    print("Percent; second minus first. * marks an interval without zero.")
-    if options.csv is not None:
-        _write_csv(options.csv, differences)
-    return 0
+        last = one.score
+    return table
 
 
 def _interval(one: "Difference") -> str:

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from clipn.cli.inputs import check_device, read_lines
-from clipn.cli.outputs import show_progress
+from clipn.cli.outputs import make_console, show_progress
 
 if TYPE_CHECKING:
+    from clipn.benchmarks.opening import SetCheck
     from clipn.benchmarks.options import EvaluationOptions
     from clipn.benchmarks.run import Evaluation
     from clipn.benchmarks.suite import Suite
@@ -98,7 +99,6 @@ def _check(suites: "list[Suite]", data_root: Path) -> int:
     """Print what is there and what is not."""
     from clipn.benchmarks.opening import check_suite
 
-    console = Console(soft_wrap=True)
     with show_progress() as progress:
         task = progress.add_task("looking", total=None)
 
@@ -108,24 +108,43 @@ def _check(suites: "list[Suite]", data_root: Path) -> int:
 
         found_of = {s.name: check_suite(s, data_root, on_images=on_images) for s in suites}
     for suite_name, checks in found_of.items():
-        table = Table("set", "found", "expected", "unreadable", box=None, title=Text(suite_name))
-        for one in checks:
-            expected = "any" if one.num_expected is None else str(one.num_expected)
-            found = "-" if one.path is None else str(one.num_found)
-            table.add_row(Text(one.name), found, expected, str(len(one.unreadable)))
-        console.print(table)
-        for one in checks:
-            for reason in (*([one.problem] if one.problem else []), *one.unreadable[:NUM_SHOWN]):
-                console.print(Text(reason))
-    is_sound = all(one.is_sound for checks in found_of.values() for one in checks)
-    return 0 if is_sound else 1
+        _print_checks(suite_name, checks)
+    needed = [one for checks in found_of.values() for one in checks if one.is_needed]
+    return 0 if all(one.is_sound for one in needed) else 1
+
+
+def _print_checks(suite_name: str, checks: "tuple[SetCheck, ...]") -> None:
+    """A row a set, then all that is wrong."""
+    from clipn.scores import SCORES
+
+    fitted = ", ".join(score.name for score in SCORES.values() if "id_images" in score.needs)
+    table = Table(box=None, pad_edge=False, title=Text(suite_name), title_justify="left")
+    for name in ("set", "kind"):
+        table.add_column(name)
+    for name in ("found", "expected", "unreadable"):
+        table.add_column(name, justify="right")
+    for one in checks:
+        expected = "any" if one.num_expected is None else f"{one.num_expected:,}"
+        found = "-" if one.path is None else f"{one.num_found:,}"
+        table.add_row(Text(one.name), one.kind, found, expected, f"{len(one.unreadable):,}")
+    make_console().print(table)
+    console = Console(soft_wrap=True)
+    for one in checks:
+        reasons = [one.problem] if one.problem else []
+        reasons += one.unreadable[:NUM_SHOWN]
+        if len(one.unreadable) > NUM_SHOWN:
+            reasons.append(f"... and {len(one.unreadable) - NUM_SHOWN:,} more of {one.name}")
+        if not one.is_needed:
+            reasons.append(f"Only the scores that are fitted, {fitted}, need {one.name}.")
+        for reason in reasons:
+            console.print(Text(reason))
 
 
 def _evaluate(suites: "list[Suite]", options: Options, out_dir: Path) -> int:
     """Evaluate, print the tables, write tables and report."""
     from clipn.benchmarks.run import evaluate
     from clipn.model import load_model
-    from clipn.report.tables import suite_tables, write_tables
+    from clipn.report.tables import group_tables, suite_tables, write_tables
 
     model = load_model(options.model, device=check_device(options.device))
     scores = "all" if options.scores == ("all",) else options.scores
@@ -153,10 +172,11 @@ def _evaluate(suites: "list[Suite]", options: Options, out_dir: Path) -> int:
                     options=how,
                 )
             )
-    console = Console()
-    tables = suite_tables(result for one in evaluations for result in one.results)
+    results = [result for one in evaluations for result in one.results]
+    tables = [*suite_tables(results), *group_tables(results)]
+    console = make_console()
     for table in tables:
-        console.print(table.to_rich())
+        console.print(table.to_rich(), "")
     _print_notes(evaluations)
     write_tables(out_dir / "tables", tables)
     _write_report(out_dir, evaluations)
@@ -190,7 +210,7 @@ def _evaluation_options(
         existing=options.existing,
         score_options=_read_score_options(options.score_options),
         templates=read_lines(options.templates) if options.templates else None,
-        lexicon=_read_words(options.words),
+        lexicon=_read_words(options.words) if _takes_words(options.scores) else None,
         outliers=read_lines(options.outliers) if options.outliers else None,
         counts=options.counts,
         cache_dir=options.cache_dir,
@@ -226,6 +246,15 @@ def _read_number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
+
+
+def _takes_words(names: tuple[str, ...]) -> bool:
+    """Whether a score that is asked for mines words: reading them takes a second."""
+    from clipn.scores import SCORES
+
+    return any(
+        score.words and name in ("all", score.name) for score in SCORES.values() for name in names
+    )
 
 
 def _read_words(words: str) -> "Lexicon | None":

@@ -103,8 +103,10 @@ def check_device(device: str) -> str:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device} cannot be used: {reason}") from error
+        reason = str(error).splitlines()[0].removesuffix(".")
+        if reason.startswith("Expected one of"):  # and some twenty kinds of devices
+            reason = "it must be cpu, cuda, cuda:1, mps or another device of PyTorch's"
+        raise ValueError(f"--device {device} cannot be used: {reason}.") from error
     return device
 
 

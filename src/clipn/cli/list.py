@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from clipn.cli.outputs import make_console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Options:
 
 def run(options: Options) -> int:
     """Print the lists; returns the exit code."""
-    console = Console()
+    console = make_console()
     if options.what in ("all", "scores"):
         console.print(_list_scores())
     if options.what in ("all", "suites"):

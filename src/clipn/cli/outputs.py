@@ -42,11 +42,15 @@ def show_progress() -> Iterator[Progress]:
         yield progress
 
 
+def make_console() -> Console:
+    """Prints tables as wide as the terminal; a file or a pipe has no width, so lines stay whole."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_OF_PIPES)
+
+
 def print_table(answers: "Predictions") -> None:
     """Print an answer a row, then the count of each label."""
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width; paths stay on one line
-        console = Console(width=WIDTH_OF_PIPES)
+    console = make_console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("image", overflow="fold")
     table.add_column("answer")

@@ -1,16 +1,18 @@
 """The report of an evaluation: one self-contained HTML page."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from clipn.benchmarks.results import Result
 from clipn.data.image_sets import ImageSet
 from clipn.files import write_text
 from clipn.report.evaluation_parts import NUM_STYLES, PartMaker, ScoresOf
-from clipn.report.evaluation_table import describe_published
+from clipn.report.evaluation_table import describe_published, describe_rule
 from clipn.report.mistakes import Album, id_set_name
 
 FIGURE_NAMES = {
@@ -19,7 +21,7 @@ FIGURE_NAMES = {
     "fpr95_ood_positive": "FPR95, OOD positive",
     "aupr_in": "AUPR-in",
     "aupr_out": "AUPR-out",
-    "detection_error": "detection error",
+    "detection_error": "Detection error",
 }
 
 
@@ -68,10 +70,12 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["breakable"] = breakable
     environment.filters["percent"] = percent
     environment.filters["distinct"] = distinct
     environment.filters["pairs"] = pairs
     environment.globals["describe_published"] = describe_published
+    environment.globals["describe_rule"] = describe_rule
     environment.globals["figure_names"] = FIGURE_NAMES
     environment.globals["id_set_name"] = id_set_name
     environment.globals["num_styles"] = NUM_STYLES
@@ -86,6 +90,16 @@ def percent(share: float | None, decimals: int = 2) -> str:
         ('93.10', '–')
     """
     return "\N{EN DASH}" if share is None or share != share else f"{100 * share:.{decimals}f}"
+
+
+def breakable(name: str) -> Markup:
+    """A file's name that may be broken where its parts end; escaped.
+
+    Example:
+        >>> breakable("a/b&c.jpg")
+        Markup('a/<wbr>b&amp;c.<wbr>jpg')
+    """
+    return Markup("<wbr>").join(re.split(r"(?<=[/:_.])(?=.)", name))
 
 
 def distinct(results: Sequence[Result], attribute: str) -> list[Any]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from clipn.benchmarks.figures import readable
 from clipn.benchmarks.published import published_rows
 from clipn.benchmarks.results import Result, SetScores
-from clipn.benchmarks.suites import SUITE_GROUPS, SUITES
+from clipn.benchmarks.suites import SUITES
 from clipn.metrics import expected_calibration_error
 from clipn.report.charts import (
     histograms,
@@ -24,7 +24,8 @@ from clipn.report.charts import (
 from clipn.report.evaluation_table import (
     GroupTable,
     MainTable,
-    make_group_table,
+    describe_rule,
+    make_group_tables,
     make_main_table,
 )
 from clipn.report.mistakes import Album, Mistakes, id_set_name, mean_id_scores, pictures_a_set
@@ -149,12 +150,7 @@ class PartMaker:
 
     def groups(self) -> list[GroupTable]:
         """The groups that the suites belong to."""
-        measured = {result.suite for result in self._results}
-        return [
-            make_group_table(name, members, self._results, published_rows(name))
-            for name, members in SUITE_GROUPS.items()
-            if measured.intersection(members)
-        ]
+        return make_group_tables(self._results)
 
     def _model(self, results: Sequence[Result]) -> ModelPart:
         parts: list[ScorePart] = []
@@ -233,7 +229,8 @@ def _reliability_note(answers: _Answers | None) -> str:
     """ECE of a score that can be read as a probability."""
     if answers is None or not is_share(answers[0]):
         return ""
-    return f"ECE {100 * expected_calibration_error(answers[1], answers[0]):.2f}"
+    error = 100 * expected_calibration_error(answers[1], answers[0])
+    return f"ECE {error:.2f}; dotted: a probability that holds"
 
 
 def _facts(results: Sequence[Result]) -> tuple[Fact, ...]:
@@ -251,8 +248,8 @@ def _facts(results: Sequence[Result]) -> tuple[Fact, ...]:
     ]
     if rules:
         value, name, result = max(rules, key=lambda rule: rule[0])
-        how = "calibrated threshold" if name == "calibrated" else "its own rule"
-        facts.append(_fact("Best H", value, result, how=how))
+        how = describe_rule(name, result.score)
+        facts.append(_fact("Best H of a decision", value, result, how=how))
     known = [result for result in results if result.id_accuracy is not None]
     if known:
         best = max(known, key=lambda one: one.id_accuracy or 0.0)

@@ -1,11 +1,13 @@
 """The table of a suite as a page shows it: measured rows, and published ones apart from them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipn.benchmarks.published import PublishedRow
+from clipn.benchmarks.published import PublishedRow, published_rows
 from clipn.benchmarks.results import Result
+from clipn.benchmarks.suites import SUITE_GROUPS
 
 METRICS = {"auroc": 1, "fpr95": -1}  # 1: higher is better, -1: lower is
 
@@ -104,8 +106,9 @@ def table_columns(results: Sequence[Result]) -> tuple[Column, ...]:
     kinds = {name: figures["kind"] for result in results for name, figures in result.sets.items()}
     columns = [Column(name=name, kind=kind) for name, kind in kinds.items()]
     if len(kinds) > 1:
-        groups = [kind for kind in ("near", "far", "ood") if kind in kinds.values()]
-        names = [f"{kind} average" for kind in groups] if len(groups) > 1 else []
+        counts = Counter(kinds.values())
+        groups = [kind for kind in ("near", "far", "ood") if 1 < counts[kind] < len(kinds)]
+        names = [f"{kind} average" for kind in groups]
         columns += [Column(name=name, kind=None) for name in (*names, "average")]
     return tuple(columns)
 
@@ -177,6 +180,18 @@ def describe_published(row: PublishedRow) -> str:
     return f"{'; '.join(filter(None, (backbone, convention, row.source)))} ({seen})"
 
 
+def describe_rule(rule: str, score: str) -> str:
+    """What a decision rule is called beside the score that it decides by.
+
+    Example:
+        >>> describe_rule("atd", "atd"), describe_rule("calibrated", "msp")
+        ('its own rule', 'calibrated threshold')
+    """
+    if rule == "calibrated":
+        return "calibrated threshold"
+    return "its own rule" if rule == score else f"the rule of {rule}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuleMean:
     """What a decision rule does, averaged over the suites of a group.
@@ -217,17 +232,24 @@ class GroupTable:
     published: tuple[PublishedRow, ...]
 
 
-def make_group_table(
-    name: str, members: Sequence[str], results: Iterable[Result], published: Iterable[PublishedRow]
-) -> GroupTable:
-    """The table of a group; a rule is averaged where every suite measured has it.
+def make_group_tables(results: Sequence[Result]) -> list[GroupTable]:
+    """The tables of the groups that any result belongs to.
 
     Args:
-        name: Of the group.
-        members: Names of its suites.
         results: Of any suites.
-        published: Of the group.
     """
+    measured = {result.suite for result in results}
+    return [
+        _make_group_table(name, members, results, published_rows(name))
+        for name, members in SUITE_GROUPS.items()
+        if measured.intersection(members)
+    ]
+
+
+def _make_group_table(
+    name: str, members: Sequence[str], results: Iterable[Result], published: Iterable[PublishedRow]
+) -> GroupTable:
+    """The table of a group; a rule is averaged where every suite measured has it."""
     own = [result for result in results if result.suite in members]
     measured = {result.suite for result in own}
     suites = tuple(suite for suite in members if suite in measured)

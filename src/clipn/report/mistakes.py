@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 
 from clipn.benchmarks.results import Result, SetScores
@@ -28,12 +28,14 @@ class Picture:
         jpeg: The picture, JPEG in base64.
         name: What its set calls it.
         label: Its class, where the set knows it.
+        taken_for: The class that it looks most like, where that was kept.
         score: Its score.
     """
 
     jpeg: str
     name: str
     label: str | None
+    taken_for: str | None
     score: float
 
 
@@ -71,13 +73,12 @@ class Album:
         Raises:
             DataError: If an image that has a score can no longer be read.
         """
-        inside = mean_id_scores(scores)
         found = [
-            self._worst(result, name, -outside, wrong="accepted", num_pictures=num_pictures)
+            self._worst(result, name, -outside, scores.ood_best.get(name), "accepted", num_pictures)
             for name, outside in scores.ood_scores.items()
         ]
-        name = id_set_name(result)
-        found.append(self._worst(result, name, inside, wrong="rejected", num_pictures=num_pictures))
+        name, inside = id_set_name(result), mean_id_scores(scores)
+        found.append(self._worst(result, name, inside, scores.id_best, "rejected", num_pictures))
         return tuple(found)
 
     def _worst(
@@ -85,7 +86,7 @@ class Album:
         result: Result,
         set_name: str,
         ranks: Float[np.ndarray, " images"],
-        *,
+        best: Int[np.ndarray, " images"] | None,
         wrong: Wrong,
         num_pictures: int,
     ) -> Mistakes:
@@ -94,13 +95,20 @@ class Album:
         rows = np.argsort(ranks, kind="stable")[:num_pictures] if images else ()
         sign = -1 if wrong == "accepted" else 1
         pictures = tuple(
-            self._picture(images, int(row), score=sign * float(ranks[row]))
+            self._picture(
+                images,
+                int(row),
+                taken_for=None if best is None else result.class_names[best[row]],
+                score=sign * float(ranks[row]),
+            )
             for row in rows
             if images and not np.isnan(ranks[row])
         )
         return Mistakes(wrong=wrong, set_name=set_name, pictures=pictures)
 
-    def _picture(self, images: ImageSet, row: int, *, score: float) -> Picture:
+    def _picture(
+        self, images: ImageSet, row: int, *, taken_for: str | None, score: float
+    ) -> Picture:
         key = (images.fingerprint, row)
         if key not in self._pictures:
             self._pictures[key] = _encode(read_image(images.images[row]))
@@ -109,6 +117,7 @@ class Album:
             jpeg=self._pictures[key],
             name=images.ids[row],
             label=images.label_names[label] if 0 <= label < len(images.label_names) else None,
+            taken_for=taken_for,
             score=score,
         )
 

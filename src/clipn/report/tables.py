@@ -6,83 +6,114 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from clipn.benchmarks.published import PublishedRow, published_rows
 from clipn.benchmarks.results import Result
 from clipn.files import write_text
-from clipn.report.evaluation_table import METRICS, Column, find_figures, table_columns
+from clipn.report.evaluation_table import (
+    METRICS,
+    Column,
+    GroupTable,
+    describe_rule,
+    find_figures,
+    make_group_tables,
+    table_columns,
+)
 
 MEASURED, PUBLISHED = "measured", "published"
-CAPTION = "AUROC / FPR95 in percent, ID positive."
+SUITE_CAPTION = "AUROC / FPR95 in percent, ID positive."
+GROUP_CAPTION = (
+    "In percent. Accuracy: known images kept and given their class. Refused: unknown images "
+    "refused. H: their harmonic mean in each suite. Means over {}."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteTable:
-    """What scores reach on one suite.
+class ResultTable:
+    """What scores reach on a suite or on a group of suites.
 
     Attributes:
-        suite: Name of the suite.
-        columns: OOD sets, then averages where they say more than the sets.
-        frame: A row a score: `origin` ("measured" or "published"), `model`, `score`, `source`, then
-            the shares "COLUMN auroc" and "COLUMN fpr95"; NaN where a publication has no figure.
+        name: Of the suite or the group.
+        caption: What the figures are.
+        texts: Columns of text, in their order; the first is "model".
+        figures: Columns of figures, in their order: what the shares of one cell are called in
+            `frame`, by the name of the column.
+        frame: A row a score: `origin` ("measured" or "published"), the texts, `source`, then all
+            shares; NaN where a publication has no figure.
     """
 
-    suite: str
-    columns: tuple[str, ...]
+    name: str
+    caption: str
+    texts: tuple[str, ...]
+    figures: Mapping[str, tuple[str, ...]]
     frame: pd.DataFrame
-
-    def cells(self) -> list[list[str]]:
-        """The rows as text: model, score, then AUROC / FPR95 in percent of every column."""
-        rows = self.frame.to_dict(orient="records")
-        return [
-            [_name_model(row), row["score"], *(_cell(row, column) for column in self.columns)]
-            for row in rows
-        ]
 
     @property
     def header(self) -> list[str]:
-        """Of the cells."""
-        return ["model", "score", *self.columns]
+        """Names of the cells."""
+        return [*self.texts, *self.figures]
 
-    def to_rich(self) -> Table:
-        """For the terminal; published rows are dimmed."""
-        table = Table(box=None, header_style="bold", pad_edge=False, title=Text(self.suite))
-        for position, name in enumerate(self.header):
-            table.add_column(Text(name), justify="left" if position < 2 else "right")
-        for origin, cells in zip(self.frame["origin"], self.cells(), strict=True):
+    def cells(self) -> list[list[str]]:
+        """The rows as text; shares in percent."""
+        return [
+            [
+                *(_text(row, name) for name in self.texts),
+                *(_cell(row, shares) for shares in self.figures.values()),
+            ]
+            for row in self.frame.to_dict(orient="records")
+        ]
+
+    def to_rich(self) -> Group:
+        """For the terminal; published rows are dimmed, and one model's name stands in the title."""
+        rows, models = self.cells(), {*self.frame["model"]}
+        first = 1 if len(models) == 1 else 0
+        title = f"{self.name}, model {models.pop()}" if first else self.name
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in self.texts[first:]:
+            table.add_column(Text(name), no_wrap=True)
+        for name in self.figures:
+            table.add_column(Text(name), justify="right", overflow="fold")
+        for origin, cells in zip(self.frame["origin"], rows, strict=True):
             style = "dim" if origin == PUBLISHED else ""
-            table.add_row(*(Text(cell) for cell in cells), style=style)
-        return table
+            table.add_row(*(Text(cell) for cell in cells[first:]), style=style)
+        return Group(Text(title, style="bold underline"), table, Text(self.caption, style="dim"))
 
     def to_markdown(self) -> str:
         """A Markdown table, with the published rows' sources below."""
-        lines = [_markdown_row(self.header), _markdown_row(["---"] * len(self.header))]
-        lines += [_markdown_row(cells) for cells in self.cells()]
-        return "\n".join([*lines, "", CAPTION, *self._sources()])
+        rule = ["---"] * len(self.texts) + ["---:"] * len(self.figures)
+        lines = [_markdown_row(cells) for cells in (self.header, rule, *self.cells())]
+        sources = self.sources()
+        if sources:
+            sources = ["", "Published rows, measured by others:", "", *(f"- {s}" for s in sources)]
+        return "\n".join([*lines, "", self.caption, *sources])
 
     def to_csv(self) -> str:
         """All columns of the frame, unrounded shares."""
         return self.frame.to_csv(index=False, lineterminator="\n")
 
     def to_latex(self) -> str:
-        """A LaTeX tabular (booktabs)."""
+        """A LaTeX tabular (booktabs), below comments that say what it holds."""
         frame = pd.DataFrame(self.cells(), columns=self.header)
-        layout = "ll" + "r" * len(self.columns)
-        return frame.to_latex(index=False, escape=True, column_format=layout)
+        layout = "l" * len(self.texts) + "r" * len(self.figures)
+        notes = [f"{self.name}. {self.caption} Needs the package booktabs.", *self.sources()]
+        tabular = frame.to_latex(index=False, escape=True, column_format=layout)
+        return "".join(f"% {note}\n" for note in notes) + tabular
 
-    def _sources(self) -> list[str]:
+    def sources(self) -> list[str]:
+        """Who states the published rows, and where."""
         rows = self.frame.to_dict(orient="records")
-        sources = dict.fromkeys(
-            f"- {row['score']}, {row['model']}: {row['source']}"
+        lines = (
+            f"{row['score']}, {row['model']}: {row['source']}"
             for row in rows
             if row["origin"] == PUBLISHED
         )
-        return ["", "Published rows, measured by others:", *sources] if sources else []
+        return list(dict.fromkeys(lines))
 
 
-def suite_tables(results: Iterable[Result]) -> list[SuiteTable]:
+def suite_tables(results: Iterable[Result]) -> list[ResultTable]:
     """One table a suite, in the order in which the suites occur."""
     by_suite: dict[str, list[Result]] = {}
     for result in results:
@@ -90,7 +121,12 @@ def suite_tables(results: Iterable[Result]) -> list[SuiteTable]:
     return [_suite_table(suite, group) for suite, group in by_suite.items()]
 
 
-def write_tables(folder: Path, tables: Sequence[SuiteTable]) -> list[Path]:
+def group_tables(results: Iterable[Result]) -> list[ResultTable]:
+    """What decision rules do on average: one table a group of suites that is published as one."""
+    return [_group_table(table) for table in make_group_tables(list(results)) if table.measured]
+
+
+def write_tables(folder: Path, tables: Sequence[ResultTable]) -> list[Path]:
     """Write every table as Markdown, CSV and LaTeX; returns the paths."""
     paths = []
     for table in tables:
@@ -99,37 +135,80 @@ def write_tables(folder: Path, tables: Sequence[SuiteTable]) -> list[Path]:
             (".csv", table.to_csv()),
             (".tex", table.to_latex()),
         ):
-            path = folder / f"{table.suite}{suffix}"
+            path = folder / f"{table.name}{suffix}"
             write_text(path, text if text.endswith("\n") else text + "\n")
             paths.append(path)
     return paths
 
 
-def _suite_table(suite: str, results: Sequence[Result]) -> SuiteTable:
+def _suite_table(suite: str, results: Sequence[Result]) -> ResultTable:
     columns = table_columns(results)
-    rows = [_measured_row(result, columns) for result in results]
-    rows += [_published_row(row, columns) for row in published_rows(suite)]
-    names = tuple(column.name for column in columns)
-    return SuiteTable(suite=suite, columns=names, frame=pd.DataFrame(rows))
+    rows = [
+        {
+            "origin": MEASURED,
+            "model": result.model,
+            "score": result.score,
+            "source": f"clipn {result.package_version}, weights {result.model_fingerprint}",
+            **_figures(result.sets, result.averages, columns),
+        }
+        for result in results
+    ]
+    rows += [
+        {**_published(row), **_figures(row.sets, {"all": row.average}, columns)}
+        for row in published_rows(suite)
+    ]
+    return ResultTable(
+        name=suite,
+        caption=SUITE_CAPTION,
+        texts=("model", "score"),
+        figures={
+            column.name: tuple(f"{column.name} {metric}" for metric in METRICS)
+            for column in columns
+        },
+        frame=pd.DataFrame(rows),
+    )
 
 
-def _measured_row(result: Result, columns: Sequence[Column]) -> dict[str, Any]:
-    return {
-        "origin": MEASURED,
-        "model": result.model,
-        "score": result.score,
-        "source": f"clipn {result.package_version}, weights {result.model_fingerprint}",
-        **_figures(result.sets, result.averages, columns),
-    }
+def _group_table(table: GroupTable) -> ResultTable:
+    rows: list[dict[str, Any]] = [
+        {
+            "origin": MEASURED,
+            "model": row.model,
+            "score": row.score,
+            "rule": describe_rule(row.rule, row.score),
+            "source": f"clipn, mean over {', '.join(table.suites)}",
+            "accuracy": row.accuracy,
+            "refused": row.refused,
+            "H": row.h,
+        }
+        for row in table.measured
+    ]
+    rows += [
+        {
+            **_published(row),
+            "rule": "not stated",
+            "accuracy": row.average.get("accuracy"),
+            "H": row.average.get("h"),
+        }
+        for row in table.published
+    ]
+    suites = f"{len(table.suites)} of {table.num_suites} suites"
+    return ResultTable(
+        name=table.name,
+        caption=GROUP_CAPTION.format(suites),
+        texts=("model", "score", "rule"),
+        figures={name: (name,) for name in ("accuracy", "refused", "H")},
+        frame=pd.DataFrame(rows),
+    )
 
 
-def _published_row(published: PublishedRow, columns: Sequence[Column]) -> dict[str, Any]:
+def _published(row: PublishedRow) -> dict[str, Any]:
+    """What every published row says of itself."""
     return {
         "origin": PUBLISHED,
-        "model": published.backbone or "backbone unstated",
-        "score": published.method,
-        "source": f"{published.source} (verified: {published.verified})",
-        **_figures(published.sets, {"all": published.average}, columns),
+        "model": row.backbone or "backbone unstated",
+        "score": row.method,
+        "source": f"{row.source} (verified: {row.verified})",
     }
 
 
@@ -147,12 +226,13 @@ def _figures(
     }
 
 
-def _name_model(row: dict[Any, Any]) -> str:
-    return f"{row['model']} ({PUBLISHED})" if row["origin"] == PUBLISHED else row["model"]
+def _text(row: Mapping[Any, Any], name: str) -> str:
+    is_published = name == "model" and row["origin"] == PUBLISHED
+    return f"{row[name]} ({PUBLISHED})" if is_published else row[name]
 
 
-def _cell(row: dict[Any, Any], column: str) -> str:
-    values = [row.get(f"{column} {metric}") for metric in METRICS]
+def _cell(row: Mapping[Any, Any], shares: Iterable[str]) -> str:
+    values = [row.get(name) for name in shares]
     shown = ["-" if value is None or pd.isna(value) else f"{100 * value:.2f}" for value in values]
     return "-" if set(shown) == {"-"} else " / ".join(shown)
 
