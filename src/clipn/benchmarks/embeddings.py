@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from clipn.benchmarks.native import NativeForm
+from clipn.benchmarks.opening import name_reason
 from clipn.data.image_batches import load_batches
 from clipn.data.image_sets import ImageSet
 from clipn.data.row_cache import cached_rows
@@ -151,7 +152,8 @@ def _make_block(
     reasons: dict[int, str] = {}
     for first, batch in zip(block[:: options.batch_size], batches, strict=True):
         reasons |= {
-            first + row: f"{image_set.ids[first + row]}: {why}" for row, why in batch.errors.items()
+            first + row: name_reason(image_set.ids[first + row], why)
+            for row, why in batch.errors.items()
         }
         if batch.pixels is not None:
             numbers = [first + row for row in batch.rows]

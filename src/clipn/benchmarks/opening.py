@@ -14,7 +14,7 @@ from clipn.data.image_sets import ImageSet
 from clipn.data.images import ImageSource, read_image
 from clipn.errors import DataError
 
-__all__ = ["Counts", "SetCheck", "check_suite", "find_layout", "open_set"]
+__all__ = ["Counts", "SetCheck", "check_suite", "find_layout", "name_reason", "open_set"]
 
 Counts = Literal["enforce", "report"]
 """What a count or a class that is not the protocol's does: it is an error, or it is let be."""
@@ -92,7 +92,7 @@ def open_set(
     """
     opened = _open(spec, Path(data_root), suite)
     if opened.problem is not None and counts == "enforce":
-        raise DataError(opened.problem)
+        raise DataError(f"{opened.problem} For a trial on what is there: --counts report.")
     return opened.images
 
 
@@ -167,7 +167,7 @@ def _find_unreadable(
     def try_row(row: int) -> str | None:
         """Why an image cannot be read; None if it can."""
         why = _why_unreadable(lambda: images.images[row])
-        return None if why is None else f"{images.ids[row]}: {why}"
+        return None if why is None else name_reason(images.ids[row], why)
 
     with ThreadPoolExecutor(num_workers, thread_name_prefix="clipn-check") as executor:
         while chunk := list(islice(rows, CHUNK)):
@@ -176,6 +176,16 @@ def _find_unreadable(
             if on_images is not None:
                 on_images(images.name, num_read, len(images))
     return tuple(found)
+
+
+def name_reason(image: str, why: str) -> str:
+    """Why an image cannot be read, with what its set calls it where the reason does not say so.
+
+    Example:
+        >>> name_reason("set.parquet:3", "it is empty"), name_reason("3.jpg", "a/3.jpg is empty")
+        ('set.parquet:3: it is empty', 'a/3.jpg is empty')
+    """
+    return why if image in why else f"{image}: {why}"
 
 
 def _why_unreadable(fetch: Callable[[], ImageSource]) -> str | None:

@@ -43,22 +43,17 @@ def run(options: Options) -> int:
     )
     console = make_console()
     for suite in dict.fromkeys(one.suite for one in differences):
-        console.print(_table(suite, [one for one in differences if one.suite == suite]), "")
+        rows = [one for one in differences if one.suite == suite]
+        console.print(Text(suite, style="bold underline"), _table(rows), "", sep="\n")
     print("Percent; difference: second minus first. * marks an interval without zero.")
     if options.csv is not None:
         _write_csv(options.csv, differences)
     return 0
 
 
-def _table(suite: str, differences: "list[Difference]") -> Table:
+def _table(differences: "list[Difference]") -> Table:
     """A row a figure; the name of a score stands where its rows begin."""
-    table = Table(
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-        title=Text(suite),
-        title_justify="left",
-    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("score", "set", "metric"):
         table.add_column(name, overflow="fold")
     for name in ("first", "second", "difference", "95 % interval"):

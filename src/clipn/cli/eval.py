@@ -118,7 +118,7 @@ def _print_checks(suite_name: str, checks: "tuple[SetCheck, ...]") -> None:
     from clipn.scores import SCORES
 
     fitted = ", ".join(score.name for score in SCORES.values() if "id_images" in score.needs)
-    table = Table(box=None, pad_edge=False, title=Text(suite_name), title_justify="left")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("set", "kind"):
         table.add_column(name)
     for name in ("found", "expected", "unreadable"):
@@ -127,7 +127,7 @@ def _print_checks(suite_name: str, checks: "tuple[SetCheck, ...]") -> None:
         expected = "any" if one.num_expected is None else f"{one.num_expected:,}"
         found = "-" if one.path is None else f"{one.num_found:,}"
         table.add_row(Text(one.name), one.kind, found, expected, f"{len(one.unreadable):,}")
-    make_console().print(table)
+    make_console().print(Text(suite_name, style="bold underline"), table)
     console = Console(soft_wrap=True)
     for one in checks:
         reasons = [one.problem] if one.problem else []
