@@ -1,13 +1,14 @@
 """With one process every function of several is the identity."""
 
+import pytest
 import torch
 
-from clipn.distributed import gather, rank, wait_for_all, world_size
+from clipn.distributed import FailTogether, exchange, gather, rank, world_size
 
 
 def test_one_process_is_the_first_and_only():
     assert (rank(), world_size()) == (0, 1)
-    assert wait_for_all() is None
+    assert exchange({"a": 1}) == [{"a": 1}]
 
 
 def test_gathering_alone_gives_the_same_rows_and_gradient():
@@ -20,3 +21,11 @@ def test_gathering_alone_gives_the_same_rows_and_gradient():
 def test_rows_of_whole_numbers_can_be_gathered():
     keys = torch.tensor([5, 6, 7])
     assert gather(keys) is keys
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_alone_comes_out_as_it_is(error):
+    with FailTogether():
+        pass
+    with pytest.raises(error, match="mine"), FailTogether():
+        raise error("mine")

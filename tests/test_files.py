@@ -46,6 +46,19 @@ def test_a_block_that_removes_its_file_leaves_the_old_one(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_that_names_no_file_gets_the_name_of_this_one(tmp_path: Path):
+    path = tmp_path / "file.txt"
+
+    def write(error: OSError) -> None:
+        with write_aside(path):
+            raise error
+
+    with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: '.*/file\.txt'"):
+        write(OSError(28, "No space left on device"))
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: 'other\.txt'"):
+        write(FileNotFoundError(2, "No such file or directory", "other.txt"))
+
+
 @pytest.fixture
 def usual_umask() -> Iterator[None]:
     previous = os.umask(0o022)

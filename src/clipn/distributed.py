@@ -1,9 +1,23 @@
-"""What the training needs of several processes; with one process every function is the identity."""
+"""What several processes need of each other; with one process every function is the identity."""
+
+from contextlib import suppress
+from datetime import timedelta
+from functools import lru_cache
+from types import TracebackType
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Num
 from torch import Tensor
+
+from clipn.errors import RankError
+
+Value = TypeVar("Value")
+
+# How long a rank may be waited for: one may embed for hours while another has nothing to do, and
+# the groups that gradients go through give up after minutes.
+PATIENCE = timedelta(days=30)
 
 
 def world_size() -> int:
@@ -52,10 +66,69 @@ def gather(rows: Num[Tensor, "batch ..."]) -> Num[Tensor, "global_batch ..."]:
     return _GatherWithGradient.apply(rows)  # pyright: ignore[reportReturnType]
 
 
-def wait_for_all() -> None:
-    """Return when every rank has come here."""
-    if world_size() > 1:
-        dist.barrier()
+def exchange(value: Value) -> list[Value]:
+    """Tell all ranks a value, and learn theirs; every rank has to call it.
+
+    Args:
+        value: Plain data; small, for it is not meant for tensors.
+
+    Returns:
+        The values of all ranks, in rank order.
+
+    Raises:
+        RankError: If a rank is gone.
+    """
+    if world_size() == 1:
+        return [value]
+    values: list[Value] = [value] * world_size()
+    try:
+        dist.all_gather_object(values, value, group=_patient_group(dist.group.WORLD))
+    except RuntimeError as error:  # how gloo says that the other end of a connection is closed
+        raise RankError(f"Another rank has gone, so rank {rank()} ends too: {error}") from error
+    return values
+
+
+@lru_cache(maxsize=1)
+def _patient_group(_world: dist.ProcessGroup) -> dist.ProcessGroup:
+    """A group of all ranks on their CPUs, whatever gradients go through; one a world."""
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(group, dist.ProcessGroup)  # every rank belongs to it
+    return group
+
+
+class FailTogether:
+    """A block of work after which each rank knows that all have done theirs.
+
+    With it an error of one rank ends all of them, where the others would wait for it for ever: it
+    comes out of its own rank as it is, and out of those without an error of their own as RankError.
+    A rank that is done waits at the end of the block for the others, however long they take.
+
+        with FailTogether():
+            if rank() == 0:
+                put_together(folder)
+
+    Raises:
+        RankError: If another rank failed or is gone.
+    """
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Tell the others how it went."""
+        if error is None:
+            reports = exchange(None)
+            failed = [f"Rank {rank}: {text}" for rank, text in enumerate(reports) if text]
+            if failed:
+                raise RankError(f"Ended because another rank failed. {' '.join(failed)}")
+        elif isinstance(error, Exception):  # not where somebody stops this process
+            with suppress(RankError):  # the error of its own says more
+                exchange(str(error) or type(error).__name__)
 
 
 def leave() -> None:

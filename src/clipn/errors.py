@@ -19,3 +19,7 @@ class TrainingError(ClipnError):
 
 class NotCalibratedError(ClipnError):
     """A decision is asked for, but the score has no rule of its own and no threshold was set."""
+
+
+class RankError(ClipnError):
+    """A process that cannot go on because another one that it works with failed or is gone."""

@@ -23,6 +23,10 @@ def write_aside(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to. If the block raises, it is removed and `path` stays as it was.
+
+    Raises:
+        OSError: Whatever the block raises; where that does not say which file it is about, as on a
+            full disk, it now names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -32,6 +36,10 @@ def write_aside(path: Path) -> Iterator[Path]:
         yield aside
         aside.chmod(mode)  # safetensors leaves its files readable to their owner only
         aside.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

@@ -109,3 +109,20 @@ def test_the_manifest_says_what_the_rows_depend_on(tmp_path):
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["model"] == "abc"
     assert manifest["num_rows"] == 10
+
+
+def test_what_cannot_be_written_is_named_and_the_finished_blocks_stay(tmp_path, limit_file_size):
+    many = {"num_rows": 200}
+    with limit_file_size(1500), pytest.raises(OSError, match=r"File too large: .*rows\.npy"):
+        make(tmp_path, Maker(), **many)
+    assert not (tmp_path / "rows.npy").exists()
+    maker = Maker()
+    rows, _ = make(tmp_path, maker, **many)
+    assert maker.blocks == []
+    np.testing.assert_array_equal(rows[6:, 0], np.arange(6, 200))
+
+
+def test_no_rows_are_refused(tmp_path):
+    with pytest.raises(DataError, match="There are no rows to keep in"):
+        make(tmp_path / "c", Maker(), num_rows=0)
+    assert not (tmp_path / "c").exists()

@@ -75,12 +75,13 @@ def test_a_step_is_the_step_of_the_paper_done_by_hand(configure, fresh_model, pa
 
     train(configure(epochs=1, batch_size=24, num_prompts=1, lr=3e-4, eps=1e-4), model=model)
     (log,) = steps_of(read_log())
-    assert log["loss"] == pytest.approx(loss.item(), abs=1e-6)
+    # tau is 100, and the towers do not round alike
+    assert log["loss"] == pytest.approx(loss.item(), abs=1e-5)
     assert log["lr"] == 3e-4
     moved = zip(model.no_tower.parameters(), tower.parameters(), start, strict=True)
     for parameter, by_hand_parameter, before in moved:
-        torch.testing.assert_close(parameter, by_hand_parameter, atol=1e-6, rtol=0)
-        assert (parameter - before).abs().max() > 1e-5
+        torch.testing.assert_close(parameter, by_hand_parameter, atol=1e-5, rtol=0)
+        assert (parameter - before).abs().max() > 1e-4
 
 
 def test_what_is_frozen_stays_bit_for_bit(configure, fresh_model):

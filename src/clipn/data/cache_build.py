@@ -29,7 +29,8 @@ def build_cache(
 ) -> EmbeddingCache:
     """Embed pairs with frozen towers, or open the cache if that is done already.
 
-    With several ranks each embeds its share of the shards and the first puts them together.
+    With several ranks each embeds its share of the shards and the first puts them together. All
+    of them need the same folder. An error of one rank ends all (see `distributed.FailTogether`).
 
     Args:
         shards: From `clipn.data.pairs.open_pairs`.
@@ -37,7 +38,7 @@ def build_cache(
         folder: Of the cache; an interrupted build in it is continued.
         settings: How to embed.
         data_settings: What else the result depends on; part of the data's fingerprint.
-        on_shard: Called with (shards done, shards in all) after each shard.
+        on_shard: Called with (shards done, shards in all) after each round of a shard a rank.
 
     Returns:
         The finished cache.
@@ -45,6 +46,9 @@ def build_cache(
     Raises:
         DataError: If the folder belongs to other data or another model, no pair can be used, or
             more than `max_bad_share` cannot.
+        OSError: If it cannot be written, as on a full disk. What was finished stays, and the next
+            call goes on from there.
+        RankError: If another rank failed or is gone.
     """
     identity = {
         "format_version": FORMAT_VERSION,
@@ -56,34 +60,48 @@ def build_cache(
         "dtype": settings.dtype,
         "negated_templates": list(settings.negated_templates),
     }
-    if (folder / MANIFEST).exists():
-        check_identity(folder, read_manifest(folder / MANIFEST), identity)
-        if distributed.rank() == 0:
-            drop_parts(folder)
+    if _open_folder(folder, identity):
         return EmbeddingCache(folder)
-    if (folder / BUILDING).exists():
-        check_identity(folder, read_manifest(folder / BUILDING), identity)
-    elif distributed.rank() == 0:
-        write_json(folder / BUILDING, identity)
     tally = Tally(max_bad_share=settings.max_bad_share)
-    own = range(distributed.rank(), len(shards), distributed.world_size())
-    for index in own:
-        stem = part_stem(folder, index)
-        if not stem.with_suffix(".json").exists():
-            embed_shard(shards[index], index, encoder, stem, settings)
-        tally.add(read_manifest(stem.with_suffix(".json")), num_shards=len(shards))
+    # In rounds of a shard a rank, so that no rank goes on for long after another has failed, and
+    # all count the same and stop at the same shard.
+    for first in range(0, len(shards), distributed.world_size()):
+        index, note = first + distributed.rank(), None
+        with distributed.FailTogether():
+            if index < len(shards):
+                stem = part_stem(folder, index)
+                if not stem.with_suffix(".json").exists():
+                    embed_shard(shards[index], index, encoder, stem, settings)
+                note = read_manifest(stem.with_suffix(".json"))
+        for of_rank in distributed.exchange(note):
+            if of_rank is not None:
+                tally.add(of_rank, num_shards=len(shards))
         if on_shard:
-            on_shard(tally.num_shards, len(own))
-    distributed.wait_for_all()
-    if distributed.rank() == 0:
-        merge_parts(
-            folder,
-            num_shards=len(shards),
-            identity=identity,
-            max_bad_share=settings.max_bad_share,
-        )
-    distributed.wait_for_all()
+            on_shard(tally.num_shards, len(shards))
+    with distributed.FailTogether():
+        if distributed.rank() == 0:
+            merge_parts(
+                folder,
+                num_shards=len(shards),
+                identity=identity,
+                max_bad_share=settings.max_bad_share,
+            )
     return EmbeddingCache(folder)
+
+
+def _open_folder(folder: Path, identity: dict[str, Any]) -> bool:
+    """Begin a cache, or check that what is there is made from the same; whether it is finished."""
+    with distributed.FailTogether():
+        is_new = not any((folder / name).exists() for name in (MANIFEST, BUILDING))
+        if distributed.rank() == 0 and is_new:
+            write_json(folder / BUILDING, identity)
+    is_finished = (folder / MANIFEST).exists()
+    with distributed.FailTogether():
+        begun = folder / (MANIFEST if is_finished else BUILDING)
+        check_identity(folder, read_manifest(begun), identity)
+        if is_finished and distributed.rank() == 0:
+            drop_parts(folder)
+    return is_finished
 
 
 def _fingerprint(shards: Sequence[Shard], data_settings: dict[str, Any]) -> str:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from clipn.data.array_file import write_array
 from clipn.data.cache_shards import NUM_REASONS
 from clipn.data.embedding_cache import ARRAYS, MANIFEST, read_manifest
 from clipn.errors import DataError
-from clipn.files import write_aside, write_json
+from clipn.files import write_json
 
 # Before that many pairs a share of bad ones says little; the end checks in any case.
 MIN_SEEN = 1000
@@ -91,6 +92,7 @@ def merge_parts(
 
     Raises:
         DataError: If too much is bad, no pair can be used, or a part is damaged.
+        OSError: If an array cannot be written; the parts stay.
     """
     stems = [part_stem(folder, index) for index in range(num_shards)]
     notes = [read_manifest(stem.with_suffix(".json")) for stem in stems]
@@ -147,18 +149,11 @@ def _merge_array(folder: Path, name: str, stems: list[Path], first_captions: np.
         max(sizes) for sizes in zip(*(shape[1:] for shape in shapes.values()), strict=True)
     )
     num_rows = sum(shape[0] for shape in shapes.values())
-    with write_aside(folder / f"{name}.npy") as aside:
-        merged = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=(num_rows, *inner))
-        start = 0
+    with write_array(folder / f"{name}.npy", shape=(num_rows, *inner), dtype=dtype) as append:
         for stem, first_caption in zip(stems, first_captions, strict=False):
             part = _read_part(stem, name)
             assert part is not None
-            if name == "first_caption":
-                part = part + first_caption
-            target = merged[start : start + len(part)]
-            target[(slice(None), *(slice(size) for size in part.shape[1:]))] = part
-            start += len(part)
-        merged.flush()
+            append(part + first_caption if name == "first_caption" else part)
     return True
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from clipn.data.array_file import write_array
 from clipn.data.embedding_cache import MANIFEST, check_identity, read_manifest
 from clipn.errors import DataError
 from clipn.files import write_aside, write_json
@@ -45,9 +46,13 @@ def cached_rows(
         The rows, memory-mapped and read-only, and the reasons by the number of the row.
 
     Raises:
-        DataError: If the folder holds rows of something else, or its files are damaged.
+        DataError: If there are no rows, the folder holds rows of something else, or its files are
+            damaged.
+        OSError: If they cannot be written; the blocks that were finished stay.
     """
     identity = {**identity, "num_rows": num_rows}
+    if not num_rows:
+        raise DataError(f"There are no rows to keep in {folder}.")
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder / MANIFEST)
         check_identity(folder, manifest, identity)
@@ -82,18 +87,14 @@ def _join(
 ) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
     """Put the blocks together, one in memory at a time, then drop them."""
     reasons: dict[int, str] = {}
-    num_rows, target = identity["num_rows"], None
-    with write_aside(folder / ROWS) as aside:
+    num_rows = identity["num_rows"]
+    first, _ = _read_block(_block_path(folder, blocks[0]), len(blocks[0]))
+    shape = (num_rows, *first.shape[1:])
+    with write_array(folder / ROWS, shape=shape, dtype=first.dtype) as append:
         for block in blocks:
             rows, notes = _read_block(_block_path(folder, block), len(block))
-            if target is None:
-                target = np.lib.format.open_memmap(
-                    aside, mode="w+", dtype=rows.dtype, shape=(num_rows, *rows.shape[1:])
-                )
-            target[block.start : block.stop] = rows
+            append(rows)
             reasons |= notes
-        if target is not None:
-            target.flush()
     write_json(folder / MANIFEST, {**identity, "reasons": reasons})
     for block in blocks:
         _block_path(folder, block).unlink()

@@ -9,11 +9,11 @@
     GET    /healthz, /readyz      a `Health`
     GET    /metrics               Prometheus text
 
-`POST /v1/detect` takes a `DetectRequest` as JSON, or multipart/form-data: one part `images` an image
-(its filename is its name), and the other fields of `DetectRequest` as text, `classes` once for each
-name. Every error is a `Problem` (application/problem+json). With a token, everything under /v1 and
-/metrics wants "Authorization: Bearer TOKEN" and answers 401 without it. The web page is served at
-/ and its other files beside it (/app.js, /style.css); it needs no token to load.
+`POST /v1/detect` takes a `DetectRequest` as JSON, or multipart/form-data: one part `images` an
+image (its filename is its name), and the other fields of `DetectRequest` as text, `classes` once
+for each name. Every error is a `Problem` (application/problem+json). With a token, everything
+under /v1 and /metrics wants "Authorization: Bearer TOKEN" and answers 401 without it. The web page
+is served at / and its other files beside it (/app.js, /style.css); it needs no token to load.
 """
 
 from typing import Annotated, Literal
@@ -116,7 +116,8 @@ class ClassScore(_Model):
     )
     logit_yes: float = Field(description="tau times the cosine of image and class.")
     logit_no: float | None = Field(
-        description='tau times the cosine of image and the "no" of the class; null for a plain CLIP.'
+        description='tau times the cosine of image and the "no" of the class; null for a plain '
+        "CLIP."
     )
 
 

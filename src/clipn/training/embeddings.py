@@ -24,8 +24,23 @@ def open_cache(
     Raises:
         DataError: If the pairs cannot be read or the cache belongs to other pairs.
     """
-    is_handcrafted = model.variant == "handcrafted"
-    settings = BuildSettings(
+    return build_cache(
+        open_shards(config.pairs, is_handcrafted=model.variant == "handcrafted"),
+        model,
+        config.embeddings_dir,
+        build_settings(config, model),
+        on_shard=on_shard,
+    )
+
+
+def build_settings(config: TrainConfig, model: CLIPN) -> BuildSettings:
+    """How the pairs of a run are embedded.
+
+    Args:
+        config: The run.
+        model: What is taught; it prepares the images, and its variant says how "no" is worded.
+    """
+    return BuildSettings(
         transform=model.preprocess,
         augment=model.augmentation(),
         num_views=config.num_views,
@@ -33,14 +48,7 @@ def open_cache(
         dtype=config.cache_dtype,
         max_bad_share=config.pairs.max_bad_share,
         seed=config.seed,
-        negated_templates=NEGATED_CAPTION_TEMPLATES if is_handcrafted else (),
-    )
-    return build_cache(
-        open_shards(config.pairs, is_handcrafted=is_handcrafted),
-        model,
-        config.embeddings_dir,
-        settings,
-        on_shard=on_shard,
+        negated_templates=NEGATED_CAPTION_TEMPLATES if model.variant == "handcrafted" else (),
     )
 
 
