@@ -1,9 +1,11 @@
 """The detector: class names in, and for every image one of them or "none of these" out."""
 
+import hashlib
+import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +22,12 @@ from clipn.errors import ModelError
 from clipn.files import write_json, write_tensors
 from clipn.folder_config import read_folder_config
 from clipn.image_detector import Answers, Calibration, ImageDetector
+from clipn.judge import Judge, Precision
 from clipn.model import CLIPN, ClassBank, load_model
 from clipn.model.bank_cache import cached_class_bank
 from clipn.model.clipn import HOW_TO_GET_A_NO
 from clipn.predictions import Rule
-from clipn.scores import ImageBatch, Score, Task, get_score
+from clipn.scores import Score, get_score
 
 log = logging.getLogger(__name__)
 
@@ -107,20 +110,13 @@ class Detector(ImageDetector):
         self._score: Score = get_score(score)
         if rule not in (None, "ctw", "atd"):
             raise ValueError(f"rule must be 'ctw', 'atd' or None; got {rule!r}.")
-        if more := self._score.needs - {"no"}:
-            raise ValueError(
-                f"The score {score!r} needs {', '.join(sorted(more))}, which a detector does not "
-                "have; the evaluation serves it (clipn eval)."
-            )
-        if ("no" in self._score.needs or rule is not None) and bank.no is None:
-            raise ModelError(f'The {rule or score} needs a "no". {HOW_TO_GET_A_NO}')
+        _check_needs(self._score, bank)
+        if rule is not None and bank.no is None:
+            raise ModelError(f'The rule {rule} needs a "no". {HOW_TO_GET_A_NO}')
         if threshold is not None and not math.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number; got {threshold}.")
         self.model, self.bank, self.score_name = model, bank, score
-        # In float64: a softmax of logits times 100 rounds to 1 in float32 long before it does here.
-        no = None if bank.no is None else bank.no.double()
-        self._exact_bank = replace(bank, yes=bank.yes.double(), no=no)
-        self._scorer = self._score.prepare(Task(yes=self._exact_bank.yes, no=no, tau=model.tau))
+        self._judge = self.judge()
         self.threshold: float | None = threshold
         self.calibration: Calibration | None = None
         own_rule: Rule | None = score if self._score.refuses else None  # pyright: ignore[reportAssignmentType]
@@ -141,20 +137,38 @@ class Detector(ImageDetector):
         """Normalised pixels of an RGB image."""
         return self.model.preprocess(image)
 
+    def judge(self, extra_scores: Sequence[str] = (), *, precision: Precision = "exact") -> Judge:
+        """What compares embeddings of images with this detector's classes.
+
+        Args:
+            extra_scores: Scores to take besides the detector's own, which comes first.
+            precision: "exact" answers as the detector itself does; see `clipn.judge.Precision`.
+
+        Raises:
+            ModelError: If one needs a "no" that the model has not learned.
+            ValueError: If there is no such score, or it needs more than a detector has.
+        """
+        names = dict.fromkeys((self.score_name, *extra_scores))
+        for name in names:
+            _check_needs(get_score(name), self.bank)
+        return Judge(self.bank, tau=self.model.tau, scores=tuple(names), precision=precision)
+
     @torch.inference_mode()
     def _answer_pixels(self, pixels: Float[Tensor, "batch 3 height width"]) -> Answers:
         """Embed, compare, score, decide."""
-        embeddings = self.model.encode_image(pixels).double()
-        scores = self._scorer(ImageBatch(image=embeddings)).cpu().numpy()
-        yes, no = self.model.logits(embeddings, self._exact_bank)
-        refused = None
-        if self.rule == "threshold":
-            refused = scores < self.threshold
-        elif self.rule is not None:
-            refuses = get_score(self.rule).refuses
-            assert refuses is not None
-            refused = refuses(yes, no).cpu().numpy()
-        return Answers(scores, yes.argmax(dim=-1).cpu().numpy(), refused)
+        embeddings = self.model.encode_image(pixels)
+        judged = self._judge(embeddings, rule=self.rule, threshold=self.threshold)
+        return Answers(judged.scores[self.score_name], judged.best, judged.refused)
+
+    def fingerprint(self) -> str:
+        """A short hash of all that an answer depends on, 16 hexadecimal digits."""
+        decides = [self.score_name, self.rule, self.threshold, self.decoding]
+        identity = [self.model.fingerprint(), self.class_names, self.bank.templates, *decides]
+        digest = hashlib.sha256(json.dumps(identity).encode())
+        for rows in (self.bank.yes, self.bank.no):
+            if rows is not None:
+                digest.update(rows.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     # Folders
 
@@ -230,3 +244,13 @@ class Detector(ImageDetector):
             raise ModelError(f"{folder / CONFIG} is damaged: {error!r}") from error
         detector.batch_size, detector.num_workers, detector.decoding = 64, 2, "exact"
         return detector
+
+
+def _check_needs(score: Score, bank: ClassBank) -> None:
+    if more := score.needs - {"no"}:
+        raise ValueError(
+            f"The score {score.name!r} needs {', '.join(sorted(more))}, which a detector does not "
+            "have; the evaluation serves it (clipn eval)."
+        )
+    if "no" in score.needs and bank.no is None:
+        raise ModelError(f'The score {score.name} needs a "no". {HOW_TO_GET_A_NO}')

@@ -25,6 +25,8 @@ class Score:
         summary: What it is, in a line.
         source: The paper.
         function: The pure function behind it.
+        arguments: The tensors that the function takes, by name and in order, where the score is
+            nothing but that function; None where it is fitted, differentiates or remembers.
         refuses: Its own decision rule, where it has one: maps logits_yes and logits_no to whether
             each image is refused.
         words: How the words are mined that the need "words" stands for.
@@ -37,6 +39,7 @@ class Score:
     summary: str = ""
     source: str = ""
     function: Callable[..., Any] | None = None
+    arguments: tuple[str, ...] | None = None
     refuses: Callable[..., Tensor] | None = None
     words: WordRecipe | None = None
 
@@ -206,6 +209,7 @@ def make_score(
         ValueError: If a parameter of the function is no argument of `register_score`.
     """
     name = name or function.__name__
+    arguments = None
     if prepare is None:
         arguments = read_arguments(name, function)
         prepare, needs = build_from_arguments(name, function, arguments), needs_of(arguments)
@@ -223,6 +227,7 @@ def make_score(
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
         source=_read_source(inspect.getdoc(function) or ""),
         function=function,
+        arguments=None if arguments is None else tuple(arguments),
         refuses=refuses,
         words=words if "words" in needs else None,
     )

@@ -1,0 +1,130 @@
+"""From image embeddings to scores, ranked classes and decisions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from clipn.model import ClassBank
+from clipn.predictions import Rule
+from clipn.scores import ImageBatch, Scorer, Task, get_score
+
+__all__ = ["Judge", "Judgement", "Precision"]
+
+Precision = Literal["exact", "fast"]
+"""In which numbers images are compared with classes: "exact", float64, as softmax at tau 100 rounds
+to 1 in float32 long before it does there; "fast", float32, about twice as fast."""
+
+COMPARISONS = frozenset({"logits_yes", "logits_no", "cosines"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What is said of a batch of images.
+
+    Attributes:
+        scores: By the name of the score; higher = more in-distribution.
+        best: The most likely class of each, an index into the bank's names.
+        refused: Whether it shows none of the classes; None where nothing decides.
+        top: The most likely classes, the first being the most likely.
+        top_yes: Their logits.
+        top_no: The logits of their "no"; None for a plain CLIP.
+    """
+
+    scores: Mapping[str, Float[np.ndarray, " batch"]]
+    best: Int[np.ndarray, " batch"]
+    refused: Bool[np.ndarray, " batch"] | None
+    top: Int[np.ndarray, "batch top_k"]
+    top_yes: Float[np.ndarray, "batch top_k"]
+    top_no: Float[np.ndarray, "batch top_k"] | None
+
+
+class Judge:
+    """Compares image embeddings with a class bank.
+
+    Args:
+        bank: The classes.
+        tau: What a logit is of a cosine.
+        scores: Names of scores that need nothing but, maybe, the "no"; the first one is compared
+            with a threshold.
+        precision: See `Precision`. A score that is no plain function of logits stays exact.
+
+    Raises:
+        ValueError: If there is no such score, or the bank lacks what it needs.
+    """
+
+    def __init__(
+        self,
+        bank: ClassBank,
+        *,
+        tau: float,
+        scores: Sequence[str],
+        precision: Precision = "exact",
+    ) -> None:
+        dtype = torch.float64 if precision == "exact" else torch.float32
+        self._tau = tau
+        self._yes = (tau * bank.yes.double()).to(dtype).T
+        self._no = None if bank.no is None else (tau * bank.no.double()).to(dtype).T
+        exact = replace(
+            bank, yes=bank.yes.double(), no=None if bank.no is None else bank.no.double()
+        )
+        task = Task(yes=exact.yes, no=exact.no, tau=tau)
+        self._scorers = {name: _make_scorer(name, task) for name in scores}
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        embeddings: Float[Tensor, "batch dim"],
+        *,
+        rule: Rule | None,
+        threshold: float | None = None,
+        top_k: int = 1,
+    ) -> Judgement:
+        """Score, rank and decide.
+
+        Args:
+            embeddings: L2-normalised.
+            rule: What decides; None: nothing does.
+            threshold: Of the rule "threshold": images whose first score is below it are refused.
+            top_k: How many classes to rank; at most all are.
+        """
+        compared = embeddings.to(self._yes)
+        yes = compared @ self._yes
+        comparisons = {"logits_yes": yes, "cosines": yes / self._tau}
+        if self._no is not None:
+            comparisons["logits_no"] = compared @ self._no
+        scores = {
+            name: scorer(comparisons, embeddings).double().cpu().numpy()
+            for name, scorer in self._scorers.items()
+        }
+        refused = None
+        if rule == "threshold":
+            refused = next(iter(scores.values())) < threshold
+        elif rule is not None:
+            refuses = get_score(rule).refuses
+            assert refuses is not None
+            refused = refuses(yes, comparisons["logits_no"]).cpu().numpy()
+        no = comparisons.get("logits_no")
+        top_yes, top = yes.topk(min(top_k, yes.shape[1]), dim=-1)
+        return Judgement(
+            scores=scores,
+            best=yes.argmax(dim=-1).cpu().numpy(),
+            refused=refused,
+            top=top.cpu().numpy(),
+            top_yes=top_yes.double().cpu().numpy(),
+            top_no=None if no is None else no.gather(-1, top).double().cpu().numpy(),
+        )
+
+
+def _make_scorer(name: str, task: Task) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """Score by what images and classes were compared to, where a score is a function of that."""
+    score = get_score(name)
+    scorer: Scorer = score.prepare(task)
+    arguments, function = score.arguments, score.function
+    if arguments is None or function is None or not COMPARISONS.issuperset(arguments):
+        return lambda _, embeddings: scorer(ImageBatch(image=embeddings))
+    return lambda comparisons, _: function(*(comparisons[name] for name in arguments))
