@@ -282,6 +282,17 @@ def test_more_pixels_than_pillow_allows_are_refused_before_decoding(monkeypatch,
     assert read_image(data).size == (16, 16)
 
 
+def test_a_limit_of_ones_own_on_pixels_is_kept_before_decoding(monkeypatch):
+    data = encode(Image.new("RGB", (16, 16)), "PNG")
+
+    with pytest.raises(DataError, match=r"its 16 x 16 pixels are more than 255$"):
+        read_image(data[:60], max_pixels=255)
+    assert read_image(data, max_pixels=256).size == (16, 16)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="MAX_IMAGE_PIXELS, 100"):
+        read_image(data, max_pixels=256)
+
+
 @pytest.mark.parametrize("size", [(1, 10000), (10000, 1), (101, 1), (2, 201)])
 def test_an_image_too_narrow_to_resize_is_refused_before_decoding(size):
     image = Image.new("RGB", size)

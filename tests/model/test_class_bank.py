@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from clipn.class_names import check_class_names
 from clipn.model import CLIPN
-from clipn.model.class_bank import check_class_names
 
 NAMES = ["tabby cat", "espresso", "a very long name of a yellow school bus", "x"]
 TEMPLATES = ["a photo of a {}.", "{}", "there is a {} in this rather long sentence"]

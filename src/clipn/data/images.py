@@ -82,7 +82,9 @@ _REDUCTIONS, _MARGIN = (8, 4, 2), 2
 _ROUNDING = 1e-5
 
 
-def read_image(source: ImageSource, *, min_side: int | None = None) -> Image.Image:
+def read_image(
+    source: ImageSource, *, min_side: int | None = None, max_pixels: int | None = None
+) -> Image.Image:
     """Read an image of any kind as 8-bit RGB.
 
     Files, bytes and PIL images are turned upright by their EXIF orientation, transparency is put
@@ -97,13 +99,15 @@ def read_image(source: ImageSource, *, min_side: int | None = None) -> Image.Ima
         min_side: Decode a JPEG file at 1/2, 1/4 or 1/8 of its size where both its sides are whole
             multiples of that and the shorter one keeps this many pixels. That is several times
             faster, but what a resize makes of it is a little different. None decodes every pixel.
+        max_pixels: Refuse files and bytes of more pixels before any of them is decoded; by default
+            `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Returns:
         A new image of mode "RGB"; `source` keeps its pixels.
 
     Raises:
         DataError: The file, the bytes or the PIL image cannot be decoded, has more pixels than
-            `PIL.Image.MAX_IMAGE_PIXELS`, or is more than 100 times longer than wide.
+            allowed, or is more than 100 times longer than wide.
         TypeError: `source` is of another type, or an array or tensor of another dtype.
         ValueError: An array or tensor of another shape, as narrow as that, or with values outside
             its range.
@@ -125,7 +129,7 @@ def read_image(source: ImageSource, *, min_side: int | None = None) -> Image.Ima
             "a tensor."
         )
     try:
-        return _read_encoded(source, min_side)
+        return _read_encoded(source, min_side, max_pixels)
     except _DECODING_ERRORS as error:
         # An OSError of the operating system repeats the path in its text.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -177,22 +181,24 @@ def min_side_of(decoding: Decoding, *, size: int | Sequence[int]) -> int | None:
     return None if decoding == "exact" else _MARGIN * int(np.max(size))
 
 
-def _read_encoded(source: str | Path | bytes | Image.Image, min_side: int | None) -> Image.Image:
+def _read_encoded(
+    source: str | Path | bytes | Image.Image, min_side: int | None, max_pixels: int | None
+) -> Image.Image:
     if isinstance(source, Image.Image):
         with _DECODING[id(source) % len(_DECODING)]:
             image = _decode(source)
             return source.copy() if image is source else image
     if isinstance(source, bytes):
-        return _decode(_reduce(_open(io.BytesIO(source)), min_side))
+        return _decode(_reduce(_open(io.BytesIO(source), max_pixels), min_side))
     path = Path(source)
     # Opening a pipe would wait for a writer.
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError("it is not a regular file")
     with path.open("rb") as file:
-        return _decode(_reduce(_open(file), min_side))
+        return _decode(_reduce(_open(file, max_pixels), min_side))
 
 
-def _open(file: io.BufferedReader | io.BytesIO) -> Image.Image:
+def _open(file: io.BufferedReader | io.BytesIO, max_pixels: int | None) -> Image.Image:
     """Identify a file and read its header.
 
     `Image.open` would print a warning on a large image, and warnings cannot be filtered in threads.
@@ -209,17 +215,18 @@ def _open(file: io.BufferedReader | io.BytesIO) -> Image.Image:
             raise UnidentifiedImageError(answer)
         if answer and factory:
             image = factory(file, "")
-            _check_size(image)
+            _check_size(image, max_pixels)
             return image
     raise UnidentifiedImageError(f"it is in none of the known formats ({', '.join(_FORMATS)})")
 
 
-def _check_size(image: Image.Image) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
+def _check_size(image: Image.Image, max_pixels: int | None) -> None:
+    limit, name = Image.MAX_IMAGE_PIXELS, "PIL.Image.MAX_IMAGE_PIXELS, "
+    if max_pixels is not None and (limit is None or max_pixels < limit):
+        limit, name = max_pixels, ""
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError(
-            f"its {image.width} x {image.height} pixels are more than PIL.Image.MAX_IMAGE_PIXELS, "
-            f"{limit}"
+            f"its {image.width} x {image.height} pixels are more than {name}{limit}"
         )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from clipn.class_names import check_class_names
 from clipn.files import write_tensors
-from clipn.model.class_bank import ClassBank, check_class_names
+from clipn.model.class_bank import ClassBank
 from clipn.model.clipn import CLIPN
 
 log = logging.getLogger(__name__)

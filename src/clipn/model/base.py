@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import clipn.model.compact.tower  # noqa: F401  (registers the compact model's image tower with timm)
 from clipn.errors import ModelError
+from clipn.model.blocks import simplify_blocks
 
 Tokenizer = Callable[[list[str]], Tensor]
 Preprocess = Callable[[Image.Image], Tensor]
@@ -166,6 +167,7 @@ def _assemble(
     tokenizer: Tokenizer | None = None,
 ) -> BaseClip:
     """Add tokenizer and preprocessing to an open_clip model."""
+    simplify_blocks(clip)
     config = PreprocessCfg(**{"size": clip.visual.image_size, **preprocess})
     source = BaseSource(
         name=name,

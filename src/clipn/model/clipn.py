@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
+from clipn.class_names import check_class_names
 from clipn.errors import ModelError
 from clipn.model.base import BaseClip
-from clipn.model.class_bank import ClassBank, check_class_names
+from clipn.model.class_bank import ClassBank
 from clipn.model.no_tower import NoTower
 from clipn.model.patches import encode_patches
 from clipn.model.random_view import RandomView

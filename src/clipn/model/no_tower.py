@@ -55,10 +55,7 @@ class NoTower(nn.Module):
                 raise ValueError("This no tower has no prompts; prompt_ids must be None.")
             return F.normalize(self.text(tokens).float(), dim=-1)
         pool = self.prompts[:, : self.text.cut(tokens).shape[1]]
-        mean = pool.mean(dim=0, keepdim=True)
-        if prompt_ids is None:
-            return F.normalize(self.text(tokens, mean).float(), dim=-1)
-        # As an embedding: the gradient of plain indexing is summed up in no fixed order on CPUs.
-        choices = torch.cat([pool, mean]).flatten(1)
-        prompt = F.embedding(prompt_ids, choices).unflatten(1, pool.shape[1:])
-        return F.normalize(self.text(tokens, prompt).float(), dim=-1)
+        choices = mean = pool.mean(dim=0, keepdim=True)
+        if prompt_ids is not None:
+            choices = torch.cat([pool, mean])
+        return F.normalize(self.text(tokens, choices, prompt_ids).float(), dim=-1)

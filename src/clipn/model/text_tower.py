@@ -4,24 +4,19 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from open_clip.model import CLIP, CustomTextCLIP
-from open_clip.transformer import (
-    ResidualAttentionBlock,
-    TextTransformer,
-    Transformer,
-    text_global_pool,
-)
+from open_clip.transformer import TextTransformer, Transformer, text_global_pool
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from clipn.errors import ModelError
+from clipn.model.blocks import Block
+from clipn.model.packing import Packing, pack
 
 # Where the embedding is read off at or before the end token, later tokens cannot reach it.
 CUTTABLE_POOLING = ("argmax", "eos")
-# Captions of similar length are embedded together: up to eight groups, of enough rows each to keep
-# the matrix products efficient.
-MIN_GROUP, MAX_GROUPS = 64, 8
 
 
 class TextTower(nn.Module):
@@ -96,86 +91,98 @@ class TextTower(nn.Module):
     def forward(
         self,
         tokens: Int[Tensor, "batch length"],
-        prompt: Float[Tensor, "#batch prompt_length width"] | None = None,
+        prompts: Float[Tensor, "choices prompt_length width"] | None = None,
+        prompt_ids: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
-        """Embed token ids: where captions can be cut, in groups of similar length.
+        """Embed token ids, without any work on padding where that cannot reach an embedding.
 
         Args:
             tokens: Token ids, `cut` or at full length.
-            prompt: Added to the token and positional embeddings at every position; at least as
-                long as the longest caption.
+            prompts: To be added to the token and positional embeddings at every position; at least
+                as long as the longest caption.
+            prompt_ids: Which of them each caption gets; the first by default.
 
         Returns:
-            Embeddings, not normalised; those of `embed`, without the work on padding.
+            Embeddings, not normalised; those of `embed_padded`.
         """
-        num_groups = min(len(tokens) // MIN_GROUP, MAX_GROUPS) if self.is_cuttable else 1
-        if num_groups < 2:
-            return self.embed(self.cut(tokens), prompt)
-        by_length = self._ends(tokens).argsort(stable=True)
-        parts = []
-        for rows in by_length.chunk(num_groups):
-            own = prompt if prompt is None or len(prompt) == 1 else prompt[rows]
-            parts.append(self.embed(self.cut(tokens[rows]), own))
-        return torch.cat(parts)[by_length.argsort()]
+        if not self._is_packable or len(tokens) == 0:
+            return self.embed_padded(self.cut(tokens), prompts, prompt_ids)
+        length = tokens.shape[1]
+        packing = pack(self._ends(tokens) + 1, context_length=length)
+        x = self.token_embedding(tokens.flatten()[packing.source])
+        row, position = packing.source // length, packing.source % length
+        x = x + self._add_positions(prompts, prompt_ids, row, position)
+        pooled = self.ln_final(self._run_packed(x, packing))
+        return self._project(pooled)[packing.order.argsort()]
 
-    def embed(
+    def _add_positions(
+        self,
+        prompts: Float[Tensor, "choices prompt_length width"] | None,
+        prompt_ids: Int[Tensor, " batch"] | None,
+        row: Int[Tensor, " tokens"],
+        position: Int[Tensor, " tokens"],
+    ) -> Float[Tensor, "tokens width"]:
+        """What is added to each token: the embedding of its position, and a prompt's.
+
+        Looked up as embeddings: the gradient of plain indexing is summed up in no fixed order on
+        CPUs.
+        """
+        if prompts is None:
+            return F.embedding(position, self.positional_embedding)
+        num_positions = prompts.shape[1]
+        table = (prompts + self.positional_embedding[:num_positions]).flatten(0, 1)
+        if prompt_ids is not None:
+            position = prompt_ids[row] * num_positions + position
+        return F.embedding(position, table)
+
+    def _run_packed(
+        self, x: Float[Tensor, "tokens width"], packing: Packing
+    ) -> Float[Tensor, "batch width"]:
+        """Run all blocks, the last one only where its outcome is read: at the end tokens."""
+        transformer: Any = self.transformer  # nn.Module types its attributes as tensors
+        *blocks, last = transformer.resblocks
+        for block in blocks:
+            if transformer.grad_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block.forward_packed, x, packing, use_reentrant=False)
+            else:
+                x = block.forward_packed(x, packing)
+        return last.forward_ends(x, packing)
+
+    @property
+    def _is_packable(self) -> bool:
+        """Whether the blocks take captions without padding."""
+        return (
+            self.is_cuttable
+            and type(self.transformer) is Transformer
+            and all(type(block) is Block for block in self.transformer.resblocks)
+        )
+
+    def embed_padded(
         self,
         tokens: Int[Tensor, "batch length"],
-        prompt: Float[Tensor, "#batch prompt_length width"] | None = None,
+        prompts: Float[Tensor, "choices prompt_length width"] | None = None,
+        prompt_ids: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         """Embed token ids at the length they have, padding included; else as `forward`."""
         length = tokens.shape[1]
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
-        if prompt is not None:
-            x = x + prompt[:, :length]
+        if prompts is not None:
+            own = prompts[:, :length]
+            if prompt_ids is None:
+                x = x + own[:1]
+            else:
+                x = x + F.embedding(prompt_ids, own.flatten(1)).unflatten(1, own.shape[1:])
         mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
-        if self._ends_in_known_block:
-            pooled = self.ln_final(self._pool_in_last_block(x, self._ends(tokens), mask))
-        else:
-            x = self.ln_final(self.transformer(x, attn_mask=mask))
-            pooled = text_global_pool(x, tokens, self.pool_type, eos_token_id=self.eos_id)
+        x = self.ln_final(self.transformer(x, attn_mask=mask))
+        return self._project(text_global_pool(x, tokens, self.pool_type, eos_token_id=self.eos_id))
+
+    def _project(self, pooled: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
+        """Into the space that images and texts share."""
         if self.text_projection is None:
             return pooled
         if isinstance(self.text_projection, nn.Module):
             return self.text_projection(pooled)
         return pooled @ self.text_projection
-
-    @property
-    def _ends_in_known_block(self) -> bool:
-        """Whether the last block can be run for the end tokens alone."""
-        transformer = self.transformer
-        return (
-            self.is_cuttable
-            and type(transformer) is Transformer
-            and transformer.batch_first
-            and type(transformer.resblocks[-1]) is ResidualAttentionBlock
-        )
-
-    def _pool_in_last_block(
-        self,
-        x: Float[Tensor, "batch length width"],
-        ends: Int[Tensor, " batch"],
-        mask: Float[Tensor, "length length"] | None,
-    ) -> Float[Tensor, "batch width"]:
-        """Run all blocks, the last one only where its outcome is read: at the end tokens.
-
-        There every other token is needed as key and value alone, which leaves out most of a block:
-        6 % of all products at 12 blocks.
-        """
-        resblocks: Any = self.transformer.resblocks  # nn.Module types its attributes as tensors
-        *blocks, last = resblocks
-        for block in blocks:
-            if self.transformer.grad_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, attn_mask=mask, use_reentrant=False)
-            else:
-                x = block(x, attn_mask=mask)
-        at_end = (torch.arange(len(x), device=x.device), ends)
-        keys = last.ln_1(x)
-        if mask is not None:  # a row a caption and head
-            mask = mask[ends].repeat_interleave(last.attn.num_heads, dim=0)[:, None]
-        seen = last.attention(keys[at_end][:, None], keys, keys, attn_mask=mask)
-        pooled = x[at_end] + last.ls_1(seen)[:, 0]
-        return pooled + last.ls_2(last.mlp(last.ln_2(pooled)))
 
     def trainable_copy(self) -> "TextTower":
         """A copy that shares nothing with this tower and learns: the no tower at its start."""
