@@ -17,7 +17,7 @@ from clipn.data.image_set_digests import digest_files, digest_of
 from clipn.data.image_set_shards import find_shards, name_shards
 from clipn.errors import DataError
 
-__all__ = ["read_parquet"]
+__all__ = ["check_image_type", "read_parquet"]
 
 # Passed over where it is absent, unlike a column that is asked for by another name.
 NAME_COLUMN = "name"
@@ -106,12 +106,21 @@ def _open_table(
                 raise DataError(
                     f"'{path}' has no column {column!r}; it has {', '.join(schema.names)}."
                 )
-        _check_image_type(path, schema.field(image_column))
+        check_image_type(str(path), schema.field(image_column))
         values = file.read(list(dict.fromkeys(needed))).to_pydict() if needed else {}
         return _Table(path=path, metadata=file.metadata, schema=schema, columns=values)
 
 
-def _check_image_type(path: Path, field: pa.Field) -> None:
+def check_image_type(path: str, field: pa.Field) -> None:
+    """Refuse a column that cannot hold images.
+
+    Args:
+        path: The file, for the message.
+        field: The column.
+
+    Raises:
+        DataError: Its type is none of Hugging Face's structs, binary and text.
+    """
     kind = field.type
     is_struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
     if not (is_struct or _is_binary(kind) or _is_text(kind)):

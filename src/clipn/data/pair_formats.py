@@ -3,15 +3,9 @@
 import csv
 import json
 import logging
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tarfile import (
-    EOFHeaderError,  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
-    HeaderError,
-    ReadError,
-)
 from typing import Any, BinaryIO
 
 from webdataset.tariterators import base_plus_ext, group_by_keys
@@ -25,6 +19,7 @@ from clipn.data.pair_shards import (
     range_name,
     row_ranges,
 )
+from clipn.data.tar_stream import TarMember, stream_members
 
 __all__ = ["open_csv", "open_tar"]
 
@@ -57,35 +52,11 @@ def open_tar(path: Path, *, name: str, columns: PairColumns, rows_per_shard: int
     return [_TarShard(name=name, fingerprint=digest, path=path, columns=columns)]
 
 
-class _StrictTarInfo(tarfile.TarInfo):
-    """Refuses a cut or garbled header, which tarfile takes for the end of the archive."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_StrictTarInfo":
-        """The next header, or an error where it is damaged."""
-        try:
-            return super().fromtarfile(tarfile)
-        except EOFHeaderError:  # the mark at the end of a whole archive
-            raise
-        except HeaderError as error:
-            raise ReadError(f"{error} at byte {tarfile.offset}: cut short?") from error
-
-
 class _TarShard(FileShard):
     def _pairs(self) -> Iterator[Pair | BadPair]:
         seen = set()
-        with (
-            self.path.open("rb") as stream,
-            # Reading forward only: no member can send the reader elsewhere.
-            tarfile.open(
-                fileobj=stream,
-                mode="r|*",
-                tarinfo=_StrictTarInfo,
-                encoding="utf-8",
-                errors="backslashreplace",
-            ) as archive,
-        ):
-            members = self._members(archive)
+        with self.path.open("rb") as stream:
+            members = self._members(stream)
             for sample in group_by_keys(members, suffixes=TAR_SUFFIXES, handler=self._log):
                 key = sample["__key__"]
                 if key in seen:
@@ -95,25 +66,22 @@ class _TarShard(FileShard):
                     seen.add(key)
                     yield _sample_pair(sample, self.columns)
 
-    def _members(self, archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
-        while (member := archive.next()) is not None:
-            # Else every header read so far stays in memory.
-            archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
-            if member.isreg() and not member.issparse() and not member.name.startswith("__"):
-                data = self._content(archive, member)
-                yield {"fname": member.name, "data": data, "__url__": self.name}
+    def _members(self, stream: BinaryIO) -> Iterator[dict[str, Any]]:
+        for member in stream_members(stream):
+            name = member.header.name
+            if not name.startswith("__"):
+                yield {"fname": name, "data": self._content(member), "__url__": self.name}
 
-    def _content(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        _, suffix = base_plus_ext(member.name)
+    def _content(self, member: TarMember) -> bytes:
+        _, suffix = base_plus_ext(member.header.name)
         if suffix is None or suffix.lower() not in TAR_SUFFIXES:
             return b""
-        if member.size > MAX_MEMBER_BYTES:
-            logger.warning("%s: %s has %d bytes; left out", self.name, member.name, member.size)
+        if member.header.size > MAX_MEMBER_BYTES:
+            logger.warning(
+                "%s: %s has %d bytes; left out", self.name, member.header.name, member.header.size
+            )
             return b""
-        stream = archive.extractfile(member)
-        assert stream is not None, "only regular members come here"
-        with stream:
-            return stream.read()
+        return member.read()
 
     def _log(self, error: Exception) -> bool:
         logger.warning("%s: %s; the second one is left out", self.name, error.args[0])
