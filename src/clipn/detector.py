@@ -18,9 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clipn.data.images import Decoding
+from clipn.detector_folder import (
+    BANKS,
+    DetectorConfig,
+    read_detector_config,
+    write_detector_config,
+)
 from clipn.errors import ModelError
-from clipn.files import write_json, write_tensors
-from clipn.folder_config import read_folder_config
+from clipn.files import write_tensors
 from clipn.image_detector import Answers, Calibration, ImageDetector
 from clipn.judge import Judge, Precision
 from clipn.model import CLIPN, ClassBank, load_model
@@ -31,12 +36,7 @@ from clipn.scores import Score, get_score
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-CONFIG, BANKS, MODEL = "detector.json", "banks.safetensors", "model"
-KEYS = (
-    *("model", "model_fingerprint", "class_names", "templates"),
-    *("score", "rule", "threshold", "calibration"),
-)
+MODEL = "model"
 
 
 class Detector(ImageDetector):
@@ -188,19 +188,18 @@ class Detector(ImageDetector):
         write_tensors(
             folder / BANKS, {name: rows.cpu().contiguous() for name, rows in bank.items()}
         )
-        write_json(
-            folder / CONFIG,
-            {
-                "format_version": FORMAT_VERSION,
-                "model": self.model.reference,
-                "model_fingerprint": self.model.fingerprint(),
-                "class_names": list(self.class_names),
-                "templates": list(self.bank.templates),
-                "score": self.score_name,
-                "rule": self.rule,
-                "threshold": self.threshold,
-                "calibration": asdict(self.calibration) if self.calibration else None,
-            },
+        write_detector_config(
+            folder,
+            DetectorConfig(
+                model=self.model.reference,
+                model_fingerprint=self.model.fingerprint(),
+                class_names=list(self.class_names),
+                templates=list(self.bank.templates),
+                score=self.score_name,
+                rule=self.rule,
+                threshold=self.threshold,
+                calibration=asdict(self.calibration) if self.calibration else None,
+            ),
         )
 
     @classmethod
@@ -215,14 +214,11 @@ class Detector(ImageDetector):
             ModelError: If it is damaged, or its model is no longer the one it was made with.
         """
         folder = Path(folder)
-        config = read_folder_config(folder / CONFIG, kind="detector", format_version=FORMAT_VERSION)
-        if missing := [key for key in KEYS if key not in config]:
-            raise ModelError(f"{folder / CONFIG} lacks {', '.join(missing)}.")
-        model = load_model(config["model"] or folder / MODEL, device=device)
-        if model.fingerprint() != config["model_fingerprint"]:
+        config = read_detector_config(folder)
+        model = load_model(config.model or folder / MODEL, device=device)
+        if model.fingerprint() != config.model_fingerprint:
             raise ModelError(
-                f"The detector {folder} was made with other weights of "
-                f"{config['model'] or MODEL!r}."
+                f"The detector {folder} was made with other weights of {config.model or MODEL!r}."
             )
         try:
             banks = load_file(folder / BANKS, device=str(device))
@@ -231,17 +227,17 @@ class Detector(ImageDetector):
         detector = cls.__new__(cls)
         try:
             bank = ClassBank(
-                names=tuple(config["class_names"]),
-                templates=tuple(config["templates"]),
+                names=tuple(config.class_names),
+                templates=tuple(config.templates),
                 yes=banks["yes"],
                 no=banks.get("no"),
             )
-            rule = config["rule"] if config["rule"] in ("ctw", "atd") else None
-            detector._set_up(model, bank, config["score"], rule, config["threshold"])
-            if config["calibration"]:
-                detector.calibration = Calibration(**config["calibration"])
+            rule = config.rule if config.rule in ("ctw", "atd") else None
+            detector._set_up(model, bank, config.score, rule, config.threshold)
+            if config.calibration:
+                detector.calibration = Calibration(**config.calibration)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder / CONFIG} is damaged: {error!r}") from error
+            raise ModelError(f"The detector {folder} is damaged: {error!r}") from error
         detector.batch_size, detector.num_workers, detector.decoding = 64, 2, "exact"
         return detector
 
