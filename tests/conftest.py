@@ -1,7 +1,9 @@
 """What the tests share: the data beside the checkout, and small models with random weights."""
 
 import copy
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,22 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is absent: it holds the real images and the reference's fixtures")
     return SHARED
+
+
+@pytest.fixture
+def limit_file_size() -> Callable[[int], AbstractContextManager[None]]:
+    """No file may grow beyond some bytes: what writing meets on a full disk, for real."""
+
+    @contextmanager
+    def limit(num_bytes: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
 
 
 @pytest.fixture(scope="session")

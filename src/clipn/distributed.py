@@ -1,6 +1,7 @@
 """What several processes need of each other; with one process every function is the identity."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -81,11 +82,39 @@ def exchange(value: Value) -> list[Value]:
     if world_size() == 1:
         return [value]
     values: list[Value] = [value] * world_size()
-    try:
+    with notice_lost_ranks():
         dist.all_gather_object(values, value, group=_patient_group(dist.group.WORLD))
-    except RuntimeError as error:  # how gloo says that the other end of a connection is closed
-        raise RankError(f"Another rank has gone, so rank {rank()} ends too: {error}") from error
     return values
+
+
+def largest(value: int) -> int:
+    """The largest value of all ranks; every rank has to call it.
+
+    Raises:
+        RankError: If a rank is gone.
+    """
+    if world_size() == 1:
+        return value
+    found = torch.tensor(value)
+    with notice_lost_ranks():
+        dist.all_reduce(found, op=dist.ReduceOp.MAX, group=_patient_group(dist.group.WORLD))
+    return int(found)
+
+
+@contextmanager
+def notice_lost_ranks() -> Iterator[None]:
+    """Tell a block that breaks for want of another rank from one that breaks for itself.
+
+    Raises:
+        RankError: If a rank is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # Gloo has no error class of its own for a connection whose other end is closed.
+        if world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise RankError(f"Another rank has gone, so rank {rank()} ends too: {error}") from error
+        raise
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,7 @@
 """The errors that a program may want to handle; wrong arguments are ValueError or TypeError."""
 
+import signal
+
 
 class ClipnError(Exception):
     """A problem with something outside the program: weights, images, files."""
@@ -23,3 +25,19 @@ class NotCalibratedError(ClipnError):
 
 class RankError(ClipnError):
     """A process that cannot go on because another one that it works with failed or is gone."""
+
+
+class StopRequested(KeyboardInterrupt):
+    """Work ended because a signal asked for it; what was finished is kept.
+
+    Not a `ClipnError`: nothing went wrong, and nothing that handles errors should hold it up.
+
+    Args:
+        signum: The signal, SIGTERM or SIGINT.
+        what: What was stopped, what is kept, and how to go on.
+    """
+
+    def __init__(self, signum: int, what: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name} {what}")
+        self.exit_code = 128 + signum
+        """What a shell expects of a process that ended by this signal."""

@@ -2,10 +2,8 @@
 
 import csv
 import io
-import resource
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +60,6 @@ def jpeg() -> Callable[[int], bytes]:
         return buffer.getvalue()
 
     return draw
-
-
-@pytest.fixture
-def limit_file_size() -> Callable[[int], AbstractContextManager[None]]:
-    """No file may grow beyond some bytes: what writing meets on a full disk, for real."""
-
-    @contextmanager
-    def limit(num_bytes: int) -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    return limit
 
 
 @pytest.fixture

@@ -160,3 +160,11 @@ def test_a_manifest_that_is_none_is_refused(finished, text):
     (finished.folder / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=r"manifest\.json (cannot be read as|is not) a manifest"):
         EmbeddingCache(finished.folder)
+
+
+def test_a_row_knows_its_shard_and_its_place_there(build, open_csv_pairs):
+    shards = open_csv_pairs([f"thing {number}" for number in range(8)], images={1: b"no image"})
+    cache = build(shards, max_bad_share=0.5)
+    names = [shard.name for shard in shards]
+    expected = [(names[0], 0), (names[0], 1), *((names[1], place) for place in range(3))]
+    assert [cache.locate(row) for row in range(7)] == [*expected, (names[2], 0), (names[2], 1)]

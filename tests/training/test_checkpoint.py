@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from clipn.errors import TrainingError
-from clipn.training import checkpoint as checkpoint_module
 from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
 
 RECIPE = {"lr": 0.1, "pairs": {"source": "a.csv", "templates": ["a {}"]}, "variant": "learnable"}
@@ -108,22 +107,17 @@ def test_what_was_being_written_never_counts(save, tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000006"]
 
 
-def test_a_full_disk_leaves_the_checkpoints_as_they_were(save, tmp_path, monkeypatch):
+@pytest.mark.parametrize("max_bytes", [100, 600], ids=["weights", "moments"])
+def test_a_full_disk_leaves_the_checkpoints_as_they_were(
+    save, tmp_path, limit_file_size, max_bytes
+):
     save(2)
     save(4)
-    save_file = checkpoint_module.save_file
-
-    def fill_disk(tensors, path):
-        if path.name == "optimizer.safetensors":
-            raise OSError(28, "No space left on device")
-        save_file(tensors, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "save_file", fill_disk)
-        with pytest.raises(OSError, match="No space left"):
-            save(6)
+    cause = r"The checkpoint of step 6 cannot be written: .*File too large.* make room"
+    with limit_file_size(max_bytes), pytest.raises(TrainingError, match=cause):
+        save(6)
     folder = tmp_path / "checkpoints"
-    assert sorted(path.name for path in folder.glob("step-*")) == ["step-00000002", "step-00000004"]
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000002", "step-00000004"]
     assert load_last_checkpoint(folder, recipe=RECIPE).step == 4
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -120,17 +122,17 @@ def test_a_finished_run_is_only_read_again(
 def test_an_interruption_within_a_checkpoint_costs_no_more_than_that_checkpoint(
     configure, fresh_model, assert_as_uninterrupted, monkeypatch, tmp_path
 ):
-    save_file, num_files = checkpoint_module.save_file, 0
+    write_tensors, num_files = checkpoint_module.write_tensors, 0
 
-    def save_five_files(tensors, path):
+    def write_five_files(path, tensors):
         nonlocal num_files
         num_files += 1
         if num_files == 6:  # the moments of the third checkpoint
             raise KeyboardInterrupt
-        save_file(tensors, path)
+        write_tensors(path, tensors)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "save_file", save_five_files)
+        patch.setattr(checkpoint_module, "write_tensors", write_five_files)
         with pytest.raises(KeyboardInterrupt):
             train(configure(), model=fresh_model())
     folder = tmp_path / "run" / "checkpoints"
@@ -175,21 +177,24 @@ def test_a_run_with_other_settings_is_refused_and_left_as_it_is(configure, fresh
     assert read_log() == log
 
 
-def kill_once(process, *, log, num_lines):
-    """Kill a process without a warning once its log has that many lines."""
+def signal_once(process, signum, *, log, num_lines):
+    """Send a signal to a process once its log has that many lines; what it says on its way out."""
     deadline = time.monotonic() + DEADLINE
     try:
         while not log.exists() or len(log.read_text().splitlines()) < num_lines:
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline, "the run did not begin"
             time.sleep(0.005)
+        process.send_signal(signum)
+        return process.communicate(timeout=DEADLINE)[1]
     finally:
         process.kill()
         process.communicate()
 
 
-def test_a_killed_run_ends_as_one_that_was_not(
-    configure, base_folder, pairs_file, assert_same_weights, read_log, tmp_path
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_killed_or_stopped_ends_as_one_that_was_not(
+    signum, configure, base_folder, pairs_file, assert_same_weights, read_log, tmp_path
 ):
     options = {"--epochs": 40, "--batch-size": 8, "--lr": 1e-3, "--num-prompts": 4}
     options |= {"--log-every": 1, "--checkpoint-every": 3, "--cache-dtype": "float32"}
@@ -204,8 +209,12 @@ def test_a_killed_run_ends_as_one_that_was_not(
         stderr=subprocess.PIPE,
         text=True,
     )
-    kill_once(process, log=tmp_path / "run" / "log.jsonl", num_lines=8)
-    assert process.returncode == -9
+    said = signal_once(process, signum, log=tmp_path / "run" / "log.jsonl", num_lines=8)
+    if signum == signal.SIGTERM:
+        assert process.returncode == 128 + signal.SIGTERM
+        assert re.search(r"clipn train: stopped by SIGTERM after step \d+ of 120; .* goes on", said)
+    else:
+        assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
 

@@ -1,6 +1,7 @@
 """`clipn COMMAND ...`: finds the command, reads its options, turns known errors into one line.
 
-Exit codes: 0 done, 1 a known error in one line on stderr, 2 wrong usage.
+Exit codes: 0 done, 1 a known error in one line on stderr, 2 wrong usage, 130 or 143 stopped by
+SIGINT or SIGTERM.
 """
 
 import difflib
@@ -66,7 +67,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     # Imported here so that `clipn --help` does not wait for any of it.
     import tyro
 
-    from clipn.errors import ClipnError
+    from clipn.errors import ClipnError, StopRequested
 
     module = importlib.import_module(f"clipn.cli.{name.replace('-', '_')}")
     try:
@@ -89,6 +90,9 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     except OSError as error:
         _complain(f"clipn {name}: {error}")
         return KNOWN_ERROR
+    except StopRequested as stop:
+        _complain(f"clipn {name}: {stop}")
+        return stop.exit_code
     except KeyboardInterrupt:
         _complain(f"clipn {name}: interrupted")
         return INTERRUPTED

@@ -86,7 +86,12 @@ class EmbeddingCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder / MANIFEST)
-        for key, kind in (("num_rows", int), ("num_captions", int), ("arrays", list)):
+        for key, kind in (
+            ("num_rows", int),
+            ("num_captions", int),
+            ("arrays", list),
+            ("shards", list),
+        ):
             if not isinstance(value := self.manifest.get(key), kind):
                 raise DataError(f"{folder / MANIFEST} is damaged: its {key} is {value!r}.")
         self._arrays = {
@@ -115,6 +120,21 @@ class EmbeddingCache:
     def class_ids(self, rows: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " batch"]:
         """The classes of pairs, -1 where a pair has none."""
         return self._arrays["class_id"][rows]
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """Where a pair comes from.
+
+        Args:
+            row: The pair.
+
+        Returns:
+            The name of its shard, and its place among the pairs of that shard that could be used,
+            from 0.
+        """
+        names, sizes = zip(*self.manifest["shards"], strict=True)
+        ends = np.cumsum(sizes)
+        shard = int(np.searchsorted(ends, row, side="right"))
+        return names[shard], row - int(ends[shard] - sizes[shard])
 
     def choose(self, rows: Int[np.ndarray, " batch"], generator: np.random.Generator) -> PairChoice:
         """Draw one of the views and one of the captions of each pair.

@@ -18,6 +18,7 @@ class Batch:
     """One rank's part of a step.
 
     Attributes:
+        rows: Which pairs of the cache they are.
         pairs: The embedded pairs.
         tokens: What the no tower reads: each text of the batch once.
         prompt_ids: The prompt that each text drew, num_prompts meaning the mean of all; None where
@@ -25,6 +26,7 @@ class Batch:
         text_of_pair: Which of the texts is each pair's own.
     """
 
+    rows: Int[np.ndarray, " batch"]
     pairs: EmbeddedPairs
     tokens: Int[Tensor, "texts length"]
     prompt_ids: Int[Tensor, " texts"] | None
@@ -99,6 +101,7 @@ class BatchPlan:
         texts = np.stack([choice.captions[own], prompt_ids[own]])
         _, first, text_of_pair = np.unique(texts, axis=1, return_index=True, return_inverse=True)
         return Batch(
+            rows=rows[own],
             pairs=pairs,
             tokens=pairs.tokens[first],
             prompt_ids=torch.from_numpy(prompt_ids[own][first]) if self.num_prompts else None,

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clipn.errors import TrainingError
+from clipn.files import write_json, write_tensors
 
 NUM_KEPT = 2
 STATE, WEIGHTS, OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
@@ -59,22 +60,31 @@ def save_checkpoint(
         module: What is trained.
         optimizer: Its optimizer.
         scaler: State of the gradient scaler, if there is one.
+
+    Raises:
+        TrainingError: If it cannot be written, as on a full disk.
     """
-    aside, final = folder / ".aside", folder / f"step-{step:08d}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save_file(_on_cpu(module.state_dict()), aside / WEIGHTS)
     moments = {
         f"{name}/{moment}": value
         for name, parameter in module.named_parameters()
         for moment, value in optimizer.state[parameter].items()
     }
-    save_file(_on_cpu(moments), aside / OPTIMIZER)
     state = {"step": step, "recipe": recipe, "scaler": scaler}
-    (aside / STATE).write_text(json.dumps(state, indent=2))
-    if final.exists():
-        shutil.rmtree(final)
-    aside.rename(final)
+    aside, final = folder / ".aside", folder / f"step-{step:08d}"
+    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed while it wrote
+    try:
+        write_tensors(aside / WEIGHTS, _on_cpu(module.state_dict()))
+        write_tensors(aside / OPTIMIZER, _on_cpu(moments))
+        write_json(aside / STATE, state)
+        if final.exists():
+            shutil.rmtree(final)
+        aside.rename(final)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise TrainingError(
+            f"The checkpoint of step {step} cannot be written: {error}. Those before it are as "
+            "they were: make room, and start again to go on from the last of them."
+        ) from error
     for old in _list(folder)[:-NUM_KEPT]:
         shutil.rmtree(old)
 

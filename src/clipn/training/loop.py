@@ -7,12 +7,11 @@ In one process, or over several with torchrun (gloo on CPUs, nccl on GPUs), with
 
 The frozen towers are run once, into a cache. A step then only embeds the "no" of its captions.
 Every draw (order, caption, view, prompt) is a function of the seed and the step, so a run that is
-interrupted and started again ends with the same weights as one that is not.
+interrupted and started again ends with the same weights as one that is not, on any number of ranks.
 """
 
 import atexit
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import Tensor
 
 from clipn import distributed
-from clipn.errors import TrainingError
+from clipn.errors import StopRequested
 from clipn.files import write_text
 from clipn.losses import ClipnLoss, clipn_loss, match_pairs
 from clipn.model import CLIPN, load_model, save_model
@@ -35,7 +34,9 @@ from clipn.training.batches import Batch, BatchPlan
 from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
 from clipn.training.config import TrainConfig
 from clipn.training.embeddings import open_cache
+from clipn.training.nan_guard import refuse_nan_loss, refuse_nan_weights
 from clipn.training.optim import build_optimizer, learning_rate
+from clipn.training.stopping import StopSwitch
 
 Evaluate = Callable[[CLIPN], Mapping[str, float]]
 
@@ -89,11 +90,27 @@ def train(
         ModelError: If the model cannot be loaded or cannot get a "no".
         DataError: If the pairs cannot be read, too many are bad, or the cache does not belong to
             them.
-        TrainingError: If the run in `out_dir` is another one, or the loss is no longer a number.
+        TrainingError: If the run in `out_dir` is another one, the loss or a weight is no longer a
+            number, or a checkpoint cannot be written.
+        RankError: If another rank failed or is gone.
+        StopRequested: If SIGTERM or SIGINT came; a checkpoint of the last step is there.
         ValueError: If the model says "no" already, but in the other variant.
 
     Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023.
     """
+    with StopSwitch() as stop, distributed.notice_lost_ranks():
+        return _teach(config, model, evaluate, on_shard, on_step, stop)
+
+
+def _teach(
+    config: TrainConfig,
+    model: CLIPN | None,
+    evaluate: Evaluate | None,
+    on_shard: Callable[[int, int], None] | None,
+    on_step: Callable[[StepRecord], None] | None,
+    stop: StopSwitch,
+) -> CLIPN:
+    """Teach, as `train` says."""
     fabric = _launch(config)
 
     # What is taught
@@ -132,6 +149,7 @@ def train(
     trainee, optimizer_on_device = fabric.setup(no_tower, optimizer)
 
     model.train()
+    stop.defer()
     start, start_step = time.monotonic(), first_step
     for step in range(first_step, num_steps):
         lr = learning_rate(step, num_steps=num_steps, config=config)
@@ -141,7 +159,7 @@ def train(
         losses = _losses(trainee, batch, tau=model.tau, config=config, device=fabric.device)
         optimizer_on_device.zero_grad(set_to_none=True)
         fabric.backward(losses.total)
-        _refuse_nan(losses, step + 1)
+        refuse_nan_loss(losses, step=step + 1, batch=batch, cache=cache, folder=config.out_dir)
         optimizer_on_device.step()
 
         done = step + 1
@@ -164,25 +182,36 @@ def train(
             if on_step:
                 on_step(record)
         if evaluate and is_epoch and (done // plan.steps_an_epoch) % config.evaluate_every == 0:
-            if fabric.is_global_zero:
-                figures = {name: float(value) for name, value in evaluate(model.eval()).items()}
-                _append(log, {"step": done, "evaluation": figures})
-                model.train()
-            fabric.barrier()
-        if fabric.is_global_zero and (done % config.checkpoint_every == 0 or is_last):
-            save_checkpoint(
-                checkpoints,
-                step=done,
-                recipe=recipe,
-                module=no_tower,
-                optimizer=optimizer,
-                scaler=fabric.strategy.precision.state_dict(),
+            with distributed.FailTogether():
+                if fabric.is_global_zero:
+                    figures = {name: float(value) for name, value in evaluate(model.eval()).items()}
+                    _append(log, {"step": done, "evaluation": figures})
+                    model.train()
+        # Ranks are not signalled in the same step; all of them end after this one.
+        signum = distributed.largest(stop.signum)
+        if done % config.checkpoint_every == 0 or is_last or signum:
+            with distributed.FailTogether():
+                refuse_nan_weights(no_tower, step=done)
+                if fabric.is_global_zero:
+                    save_checkpoint(
+                        checkpoints,
+                        step=done,
+                        recipe=recipe,
+                        module=no_tower,
+                        optimizer=optimizer,
+                        scaler=fabric.strategy.precision.state_dict(),
+                    )
+        if signum and not is_last:
+            raise StopRequested(
+                signum,
+                f"after step {done} of {num_steps}; its checkpoint is kept, and the same command "
+                "goes on from there.",
             )
 
     model.eval()
-    if fabric.is_global_zero:
-        save_model(model, config.out_dir, training={**recipe, "num_pairs": len(cache)})
-    fabric.barrier()
+    with distributed.FailTogether():
+        if fabric.is_global_zero:
+            save_model(model, config.out_dir, training={**recipe, "num_pairs": len(cache)})
     return model
 
 
@@ -235,16 +264,6 @@ def _losses(
         hardness=config.hardness,
         parts=config.losses,
     )
-
-
-def _refuse_nan(losses: ClipnLoss, step: int) -> None:
-    """Stop before a loss that is no number reaches the weights."""
-    if not math.isfinite(losses.total.item()):
-        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses._asdict().items())
-        raise TrainingError(
-            f"The loss of step {step} is no longer a finite number ({terms}); "
-            "the last checkpoint is as it was. A lower lr or precision 32-true may help."
-        )
 
 
 def _append(log: Path, record: Mapping[str, Any]) -> None:
