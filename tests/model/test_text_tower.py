@@ -12,7 +12,8 @@ from torch import nn
 
 from clipn.errors import ModelError
 from clipn.model import CLIPN, build_base
-from clipn.model.text_tower import MIN_GROUP, TextTower, count_parameters, is_finite
+from clipn.model.blocks import Block, simplify_blocks
+from clipn.model.text_tower import TextTower, count_parameters, is_finite
 
 LENGTH, VOCABULARY, END = 77, 64, 63
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
@@ -30,6 +31,7 @@ def _clip(model_class: type[nn.Module] = CLIP, **text: Any) -> nn.Module:
     with torch.no_grad():
         for parameter in clip.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
+    simplify_blocks(clip)
     return clip.eval()
 
 
@@ -58,28 +60,70 @@ def test_cut_captions_have_the_embeddings_of_full_ones(
     assert tower.pool_type == pooling
     assert torch.equal(cut, tokens[:, :12])
     expected = clip.encode_text(tokens)
-    torch.testing.assert_close(tower.embed(tokens), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(tower.embed(cut), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(tower.embed_padded(tokens), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(tower.embed_padded(cut), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(tower(tokens), expected, atol=1e-5, rtol=0)
 
 
-@torch.no_grad()
 @pytest.mark.parametrize(("pooling", "text"), POOLINGS)
-def test_groups_of_similar_length_have_the_embeddings_of_one_batch(
-    pooling: str, text: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("num_prompts", [0, 1, 5])
+def test_packed_captions_have_the_embeddings_and_gradients_of_padded_ones(
+    pooling: str, text: dict[str, Any], num_prompts: int
 ):
     tower = TextTower(_clip(**text))
-    num = 4 * MIN_GROUP + 3
-    ends = torch.randint(1, LENGTH, (num,)).tolist()
+    ends = torch.randint(0, LENGTH, (40,)).tolist()
     tokens = _captions(ends, end_token=text.get("eos_id", END))
-    lengths = []
-    embed = tower.embed
-    monkeypatch.setattr(tower, "embed", lambda t, p: (lengths.append(t.shape), embed(t, p))[1])
-    for prompt in (None, torch.randn(1, LENGTH, 32), torch.randn(num, LENGTH, 32)):
-        expected = embed(tokens, prompt)
-        torch.testing.assert_close(tower(tokens, prompt), expected, atol=1e-5, rtol=0)
-    assert len(lengths) == 12, "three prompts, four groups each"
-    assert sum(rows * length for rows, length in lengths) < 0.75 * 3 * tokens.numel()
+    prompts = torch.randn(num_prompts, LENGTH, 32) if num_prompts else None
+    prompt_ids = torch.randint(5, (40,)) if num_prompts == 5 else None
+    found, expected = (
+        embed(tokens, prompts, prompt_ids) for embed in (tower.forward, tower.embed_padded)
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    weights = torch.randn_like(expected)
+    parameters = dict(tower.named_parameters())
+    gradients, expected_gradients = (
+        torch.autograd.grad((embeddings * weights).sum(), list(parameters.values()))
+        for embeddings in (found, expected)
+    )
+    for name, gradient, other in zip(parameters, gradients, expected_gradients, strict=True):
+        scale = other.abs().max().item()
+        assert scale > 0, name
+        torch.testing.assert_close(gradient, other, atol=1e-5 * scale, rtol=0, msg=name)
+
+
+def test_no_block_sees_the_padding(monkeypatch: pytest.MonkeyPatch):
+    tower = TextTower(_clip())
+    sizes = []
+    packed = Block.forward_packed
+
+    def spy(block: Block, x: torch.Tensor, packing: Any) -> torch.Tensor:
+        sizes.append(len(x))
+        return packed(block, x, packing)
+
+    monkeypatch.setattr(Block, "forward_packed", spy)
+    tower(_captions([3, 76, 0, 3]))
+    assert sizes == [4 + 77 + 1 + 4]
+
+
+def test_checkpointing_recomputes_every_block_but_the_last_and_changes_nothing():
+    tower = TextTower(_clip(layers=3))
+    tokens = _captions([3, 9, 5, 9])
+    parameters = list(tower.parameters())
+    gradients, kept = [], []
+    for is_checkpointing in (False, True):
+        tower.transformer.grad_checkpointing = is_checkpointing
+        sizes: list[int] = []
+
+        def keep(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            total = tower(tokens).square().sum()
+        gradients.append(torch.autograd.grad(total, parameters))
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
+    assert all(torch.equal(*both) for both in zip(*gradients, strict=True))
 
 
 @torch.no_grad()
@@ -87,9 +131,9 @@ def test_groups_of_similar_length_have_the_embeddings_of_one_batch(
 def test_prompts_at_every_position_leave_the_cut_exact(pooling: str, text: dict[str, Any]):
     tower = TextTower(_clip(**text))
     tokens = _captions([2, 30], end_token=text.get("eos_id", END))
-    prompt = torch.randn(2, LENGTH, 32)
-    full = tower.embed(tokens, prompt)
-    torch.testing.assert_close(tower(tokens, prompt), full, atol=1e-5, rtol=0)
+    prompts, prompt_ids = torch.randn(2, LENGTH, 32), torch.tensor([1, 0])
+    full = tower.embed_padded(tokens, prompts, prompt_ids)
+    torch.testing.assert_close(tower(tokens, prompts, prompt_ids), full, atol=1e-5, rtol=0)
     assert (tower(tokens) - full).abs().max() > 0.1, "the prompt is not heard at all"
 
 

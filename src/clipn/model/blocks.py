@@ -23,16 +23,16 @@ class Block(ResidualAttentionBlock):
     def forward(
         self,
         q_x: Float[Tensor, "batch length width"],
-        k_x: None = None,
-        v_x: None = None,
+        k_x: Tensor | None = None,
+        v_x: Tensor | None = None,
         attn_mask: Float[Tensor, "length length"] | None = None,
     ) -> Float[Tensor, "batch length width"]:
         """As open_clip's block, which this one stands in for.
 
         Args:
             q_x: Tokens.
-            k_x: For other blocks, which attend to something else.
-            v_x: Likewise.
+            k_x: None; something else to attend to is for other blocks.
+            v_x: None, likewise.
             attn_mask: Added to the attention's logits.
         """
         assert k_x is None
@@ -107,7 +107,8 @@ class Block(ResidualAttentionBlock):
         self, x: Float[Tensor, "*rows width"], seen: Float[Tensor, "*rows width"]
     ) -> Float[Tensor, "*rows width"]:
         """All that follows the attention."""
-        out, mlp = self.attn.out_proj, self.mlp
+        out: nn.Linear = self.attn.out_proj
+        mlp: Any = self.mlp  # whose parts have names
         x = x + self.ls_1(linear(seen, out.weight, out.bias))
         hidden = mlp.gelu(linear(self.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias))
         return x + self.ls_2(linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias))

@@ -48,7 +48,7 @@ def pack(lengths: Int[Tensor, " batch"], *, context_length: int) -> Packing:
     in_order = lengths[order]
     ends = in_order.cumsum(dim=0) - 1
     starts = ends - in_order + 1
-    # A packed token's place is that of its caption's row, and its distance from the caption's start.
+    # From a packed token to its place: its caption starts there at a row, and here at `starts`.
     shift = (order * context_length - starts).repeat_interleave(in_order)
     different, counts = in_order.unique_consecutive(return_counts=True)
     return Packing(

@@ -40,7 +40,6 @@ def linear(
         or not x.dtype == weight.dtype == torch.float32
         or torch.is_autocast_enabled("cpu")
         or torch.compiler.is_compiling()  # and while exporting: a graph is for other machines too
-        or torch.jit.is_tracing()
         or not is_onednn_faster()
     )
     if is_left_to_pytorch:
@@ -63,16 +62,16 @@ def is_onednn_faster() -> bool:
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """oneDNN's x W^T + b; it takes transposed weights as they lie in memory."""
+    """The product x W^T + b by oneDNN; it takes transposed weights as they lie in memory."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 class _OneDnnLinear(torch.autograd.Function):
-    """oneDNN's linear layer; PyTorch gives it no gradient."""
+    """A linear layer by oneDNN, to which PyTorch gives no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x W^T + b."""
+        """The product x W^T + b."""
         of_x, of_weight, _ = ctx.needs_input_grad
         ctx.save_for_backward(x if of_weight else None, weight if of_x else None)
         return _multiply(x, weight, bias)
