@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         NotCalibratedError,
         TrainingError,
     )
+    from clipn.export.onnx_detector import OnnxDetector
+    from clipn.export.writing import export_detector
     from clipn.model import CLIPN, ClassBank, import_reference_checkpoint, load_model
     from clipn.predictions import Prediction, Predictions
     from clipn.training import PairsConfig, TrainConfig, train
@@ -38,6 +40,7 @@ __all__ = [
     "EvaluationOptions",
     "ModelError",
     "NotCalibratedError",
+    "OnnxDetector",
     "PairsConfig",
     "Prediction",
     "Predictions",
@@ -47,6 +50,7 @@ __all__ = [
     "benchmarks",
     "data",
     "evaluate",
+    "export_detector",
     "import_reference_checkpoint",
     "load_model",
     "losses",
@@ -69,6 +73,8 @@ _HOMES = {
         "NotCalibratedError",
         "TrainingError",
     ),
+    "clipn.export.onnx_detector": ("OnnxDetector",),
+    "clipn.export.writing": ("export_detector",),
     "clipn.model": ("CLIPN", "ClassBank", "import_reference_checkpoint", "load_model"),
     "clipn.predictions": ("Prediction", "Predictions"),
     "clipn.training": ("PairsConfig", "TrainConfig", "train"),

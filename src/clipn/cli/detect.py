@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -15,6 +15,9 @@ from clipn.cli.outputs import (
     write_answers,
 )
 
+if TYPE_CHECKING:
+    from clipn.image_detector import ImageDetector
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(DetectorOptions):
@@ -24,7 +27,12 @@ class Options(DetectorOptions):
     """Files, folders (with their subfolders), patterns, or - for paths on standard input."""
 
     detector: Path | None = None
-    """A detector folder from `clipn calibrate`, instead of --classes, --model and --score."""
+    """A detector folder from `clipn calibrate`, instead of --classes, --model and --score; or a
+    file from `clipn export`. A file that takes its classes as input gets them from the detector
+    folder that --classes names."""
+
+    runtime: Literal["torch", "onnx", "openvino"] | None = None
+    """What runs the detector: torch for folders and models, onnx or openvino for exported files."""
 
     rule: Literal["ctw", "atd"] | None = None
     """Decide by this rule of the paper; by default the score's own."""
@@ -53,17 +61,10 @@ def run(options: Options) -> int:
         )
     if options.parquet == STDOUT:
         raise ValueError("--parquet needs a file; only --json and --csv write to standard output.")
-    if options.detector is not None and options.classes is not None:
-        raise ValueError("--detector brings its own classes; leave --classes out.")
-    from clipn.detector import Detector
     from clipn.predictions import Predictions
 
     paths = find_inputs(options.images)
-    if options.detector is None:
-        detector = build_detector(options, rule=options.rule, threshold=options.threshold)
-    else:
-        detector = Detector.load(options.detector, device=check_device(options.device))
-        detector.decoding = options.decoding
+    detector = _open_detector(options)
     with show_progress() as progress:
         stream = detector.stream(paths, on_error="keep")
         answers = progress.track(stream, total=len(paths), description="detecting")
@@ -85,3 +86,40 @@ def run(options: Options) -> int:
         print_table(predictions)
     print_unreadable(predictions)
     return 1 if options.strict and predictions.unreadable else 0
+
+
+def _open_detector(options: Options) -> "ImageDetector":
+    """The detector that the options mean, on what they want it run by."""
+    if options.detector is not None and options.detector.is_file():
+        return _open_file(options.detector, options)
+    if options.runtime not in (None, "torch"):
+        raise ValueError(
+            f"--runtime {options.runtime} runs exported files: clipn export, then --detector FILE."
+        )
+    from clipn.detector import Detector
+
+    if options.detector is None:
+        return build_detector(options, rule=options.rule, threshold=options.threshold)
+    if options.classes is not None:
+        raise ValueError("--detector brings its own classes; leave --classes out.")
+    detector = Detector.load(options.detector, device=check_device(options.device))
+    detector.decoding = options.decoding
+    return detector
+
+
+def _open_file(path: Path, options: Options) -> "ImageDetector":
+    """An exported file, without torch."""
+    if options.runtime == "torch":
+        raise ValueError(f"{path} is an exported file, which torch does not run; leave --runtime.")
+    if options.device != "cpu":
+        raise ValueError(f"Exported files run on the CPU; got --device {options.device}.")
+    from clipn.export.onnx_detector import OnnxDetector
+
+    return OnnxDetector(
+        path,
+        classes=options.classes,
+        rule=options.rule,
+        threshold=options.threshold,
+        runtime=options.runtime or "onnx",
+        decoding=options.decoding,
+    )

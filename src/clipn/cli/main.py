@@ -17,6 +17,8 @@ COMMANDS = {
     "calibrate": "set a detector's threshold from images of its classes, and save it",
     "train": 'teach a CLIP to say "no" from image-caption pairs',
     "eval": "measure scores on a benchmark suite: tables and a report",
+    "serve": "answer over HTTP, with a web page",
+    "export": "write a detector as one ONNX file, which runs without torch",
     "compare": "set two folders of results side by side",
     "import-checkpoint": "turn a checkpoint of the paper's implementation into a model folder",
     "list": "show the models, the scores and the benchmark suites that there are",

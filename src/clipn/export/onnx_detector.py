@@ -1,0 +1,201 @@
+"""A detector that runs an exported file: the answers of `Detector` without torch."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from safetensors import SafetensorError
+
+from clipn.data.images import Decoding
+from clipn.detector_folder import BANKS, read_detector_config
+from clipn.errors import ModelError
+from clipn.export.metadata import ExportMetadata
+from clipn.export.preprocessing import Preprocessing
+from clipn.export.runtime import Runtime, Session, open_session
+from clipn.image_detector import Answers, Calibration, ImageDetector
+from clipn.predictions import Rule
+
+__all__ = ["OnnxDetector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Classes:
+    """The classes, what decides about them by default, and the inputs that stand for them."""
+
+    names: tuple[str, ...]
+    score: str
+    rule: Rule | None
+    threshold: float | None
+    calibration: Calibration | None
+    banks: dict[str, Float[np.ndarray, "classes dim"]]
+
+
+class OnnxDetector(ImageDetector):
+    """Answers as `Detector` does, from a file that `clipn export` wrote.
+
+    Neither torch nor open_clip is imported. Any of the file's scores and rules can be asked for; a
+    threshold in the file belongs to the file's own score.
+
+    Args:
+        path: The file.
+        classes: For a file that takes the banks as input: a detector folder of the same model, with
+            its score and its decision.
+        score: One of `metadata.scores`; by default that of the file or of the folder.
+        rule: One of `metadata.rules`, to decide by that rule whatever the score; by default what
+            file or folder say, or the rule of another score.
+        threshold: Refuse images that score below it.
+        runtime: What runs the file: "onnx" or "openvino".
+        num_threads: Threads that run it; all cores by default.
+        batch_size: Images embedded at once.
+        num_workers: Threads that read images.
+        decoding: How JPEG files are decoded (see `clipn.data.images.Decoding`).
+
+    Raises:
+        ModelError: If file or folder are missing, damaged, or do not belong together, or the
+            runtime is not installed.
+        ValueError: If an option is wrong.
+
+    Attributes:
+        metadata: What the file says about itself.
+        score_name: Which score is taken.
+        rule: What decides; None until a score without a rule of its own is calibrated.
+        threshold: Of the rule "threshold".
+        calibration: Where the threshold is from, if that is known.
+        decoding: How JPEG files are decoded; may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        classes: str | Path | None = None,
+        score: str | None = None,
+        rule: Literal["ctw", "atd"] | None = None,
+        threshold: float | None = None,
+        runtime: Runtime = "onnx",
+        num_threads: int | None = None,
+        batch_size: int = 64,
+        num_workers: int = 2,
+        decoding: Decoding = "exact",
+    ) -> None:
+        self._session: Session = open_session(Path(path), runtime=runtime, num_threads=num_threads)
+        self.metadata = ExportMetadata.from_json(self._session.metadata, what=str(path))
+        self._preprocessing = _read_preprocessing(self.metadata, path=path)
+        self._classes = _find_classes(self.metadata, classes, path=path)
+        self._set_up(score, rule, threshold)
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.decoding: Decoding = decoding
+
+    def _set_up(
+        self, score: str | None, rule: Literal["ctw", "atd"] | None, threshold: float | None
+    ) -> None:
+        """Set what is scored and what decides, or say which option is wrong."""
+        scores, rules, default = self.metadata.scores, self.metadata.rules, self._classes
+        self.score_name = score or default.score
+        if self.score_name not in scores:
+            raise ValueError(
+                f"The file has no score {self.score_name!r}; it has {', '.join(scores)}."
+            )
+        if rule is not None and rule not in rules:
+            there_are = ", ".join(rules) or 'none, since the model has not learned "no"'
+            raise ValueError(f"The file has no rule {rule!r}; it has {there_are}.")
+        if threshold is not None and not math.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number; got {threshold}.")
+        self.rule: Rule | None = "threshold" if threshold is not None else rule
+        self.threshold = threshold
+        self.calibration: Calibration | None = None
+        if self.rule is None and self.score_name == default.score:
+            self.rule, self.threshold = default.rule, default.threshold
+            self.calibration = default.calibration
+        elif self.rule is None and self.score_name in rules:
+            self.rule = self.score_name  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the logits' columns."""
+        return self._classes.names
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of what the image tower sees, in pixels."""
+        return self._preprocessing.size
+
+    def preprocess(self, image: Image.Image) -> Float[np.ndarray, "3 height width"]:
+        """Normalised pixels of an RGB image."""
+        return self._preprocessing(image)
+
+    def run(self, pixels: Float[np.ndarray, "batch 3 height width"]) -> dict[str, np.ndarray]:
+        """All outputs of the file for preprocessed images, by name; see `export_detector`."""
+        return self._session.run({"image": pixels, **self._classes.banks})
+
+    def _answer_pixels(self, pixels: Float[np.ndarray, "batch 3 height width"]) -> Answers:
+        """Take the scores and decisions out of the file's outputs."""
+        outputs = self.run(pixels)
+        scores = outputs["scores"][:, self.metadata.scores.index(self.score_name)]
+        refused = None
+        if self.rule == "threshold":
+            refused = scores < self.threshold
+        elif self.rule is not None:
+            refused = outputs["refusals"][:, self.metadata.rules.index(self.rule)]
+        return Answers(scores, outputs["logits_yes"].argmax(axis=-1), refused)
+
+
+def _read_preprocessing(metadata: ExportMetadata, *, path: str | Path) -> Preprocessing:
+    try:
+        return Preprocessing.from_config(metadata.preprocess)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} has damaged metadata: {error!r}") from error
+
+
+def _find_classes(
+    metadata: ExportMetadata, folder: str | Path | None, *, path: str | Path
+) -> _Classes:
+    """The classes of the file, or those of a folder for a file that has none."""
+    if metadata.banks == "constant":
+        if folder is not None:
+            raise ValueError(
+                f"{path} brings its own classes; only a file that was exported with banks as input "
+                "takes others."
+            )
+        return _Classes(
+            names=metadata.class_names,
+            score=metadata.score,
+            rule=metadata.rule,
+            threshold=metadata.threshold,
+            calibration=_read_calibration(metadata.calibration),
+            banks={},
+        )
+    if folder is None:
+        raise ValueError(f"{path} takes its classes as input: name a detector folder with them.")
+    return _read_classes(Path(folder), metadata, path=path)
+
+
+def _read_classes(folder: Path, metadata: ExportMetadata, *, path: str | Path) -> _Classes:
+    """The classes of a detector folder."""
+    # Imported here because the other files need none of it.
+    from safetensors.numpy import load_file
+
+    config = read_detector_config(folder)
+    if config.model_fingerprint != metadata.model_fingerprint:
+        raise ModelError(f"The detector {folder} was made with another model than {path}.")
+    try:
+        rows = load_file(folder / BANKS)
+        banks = {"bank_yes": rows["yes"]} | ({"bank_no": rows["no"]} if metadata.has_no else {})
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(f"{folder / BANKS} cannot be read: {error}") from error
+    return _Classes(
+        names=tuple(config.class_names),
+        score=config.score,
+        rule=config.rule,  # pyright: ignore[reportArgumentType]
+        threshold=config.threshold,
+        calibration=_read_calibration(config.calibration),
+        banks=banks,
+    )
+
+
+def _read_calibration(values: dict[str, float] | None) -> Calibration | None:
+    return Calibration(**values) if values else None  # pyright: ignore[reportArgumentType]

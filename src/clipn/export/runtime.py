@@ -1,0 +1,146 @@
+"""What runs an exported file: ONNX Runtime or OpenVINO, whichever is installed."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from clipn.errors import ModelError
+from clipn.export.metadata import METADATA_KEY
+
+__all__ = ["Runtime", "Session", "import_extra", "open_session"]
+
+Runtime = Literal["onnx", "openvino"]
+"""ONNX Runtime, or Intel's OpenVINO; both on the CPU."""
+
+
+@runtime_checkable
+class Session(Protocol):
+    """An exported file that is ready to run; may be called from several threads."""
+
+    @property
+    def metadata(self) -> str | None:
+        """The text that `clipn export` keeps in the file; None where there is none."""
+        ...
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run it.
+
+        Args:
+            inputs: An array for each input of the file, by name.
+
+        Returns:
+            An array for each output, by name.
+        """
+        ...
+
+
+def open_session(
+    path: Path, *, runtime: Runtime = "onnx", num_threads: int | None = None
+) -> Session:
+    """Open an exported file.
+
+    Args:
+        path: The file.
+        runtime: What runs it.
+        num_threads: Threads for one batch; all cores by default.
+
+    Raises:
+        ModelError: If there is no such file, it is damaged, or the runtime is not installed.
+        ValueError: If there is no such runtime, or `num_threads` is below 1.
+    """
+    if num_threads is not None and num_threads < 1:
+        raise ValueError(f"num_threads must be at least 1; got {num_threads}.")
+    if not path.is_file():
+        raise ModelError(f"There is no file {str(path)!r}; clipn export writes one.")
+    if runtime == "onnx":
+        return _OnnxRuntimeSession(path, num_threads)
+    if runtime == "openvino":
+        return _OpenVinoSession(path, num_threads)
+    raise ValueError(f"runtime must be 'onnx' or 'openvino'; got {runtime!r}.")
+
+
+def import_extra(module: str, *, extra: str) -> ModuleType:
+    """Import a module that an extra of clipn brings.
+
+    Raises:
+        ModelError: If it is not installed, naming the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ModelError(
+            f'{module} is not installed or does not load ({error}): pip install "clipn[{extra}]".'
+        ) from error
+
+
+class _OnnxRuntimeSession:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, num_threads: int | None) -> None:
+        onnxruntime: Any = import_extra("onnxruntime", extra="export")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads or 0
+        options.log_severity_level = 3  # errors only; what is to be said is raised below
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except _errors_of(onnxruntime) as error:
+            raise ModelError(f"{path} cannot be opened by ONNX Runtime: {error}") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def metadata(self) -> str | None:
+        """See `Session`."""
+        return self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Session`."""
+        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+
+
+def _errors_of(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises at a file; its errors share no class but Exception."""
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
+    return tuple(getattr(state, name) for name in names)
+
+
+class _OpenVinoSession:
+    """OpenVINO on the CPU, in the precision that the file says.
+
+    Left to itself it would compute in bfloat16 where the processor can, and answers would differ
+    in the third digit.
+    """
+
+    def __init__(self, path: Path, num_threads: int | None) -> None:
+        openvino: Any = import_extra("openvino", extra="openvino")
+        core = openvino.Core()
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if num_threads is not None:
+            options["INFERENCE_NUM_THREADS"] = num_threads
+        try:
+            self._graph = core.read_model(str(path))
+            self._model = core.compile_model(self._graph, "CPU", options)
+        except RuntimeError as error:
+            raise ModelError(f"{path} cannot be opened by OpenVINO: {error}") from error
+        self._outputs = [output.get_any_name() for output in self._model.outputs]
+
+    @property
+    def metadata(self) -> str | None:
+        """See `Session`."""
+        place = ["framework", METADATA_KEY]
+        return self._graph.get_rt_info(place).value if self._graph.has_rt_info(place) else None
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Session`."""
+        request = self._model.create_infer_request()
+        results = request.infer(dict(inputs))
+        return {name: np.array(results[name]) for name in self._outputs}

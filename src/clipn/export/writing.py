@@ -1,0 +1,162 @@
+"""Writes a detector as an ONNX file, and compares the file with the detector before it is there."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clipn.detector import Detector
+from clipn.errors import ModelError
+from clipn.export.checking import check_export
+from clipn.export.graph import DetectorGraph
+from clipn.export.metadata import METADATA_KEY, Banks, ExportMetadata
+from clipn.export.runtime import import_extra
+from clipn.files import write_aside
+
+__all__ = ["export_detector"]
+
+MAX_BYTES = 2**31 - 1  # of a protocol buffer, which an ONNX file is
+
+
+def export_detector(
+    detector: Detector,
+    path: str | Path,
+    *,
+    banks: Banks = "constant",
+) -> ExportMetadata:
+    """Write a detector as one ONNX file, which ONNX Runtime and OpenVINO run without torch.
+
+    Input: `image`, float32 (batch, 3, height, width), preprocessed as the metadata say. Outputs:
+    `embedding` (batch, dim), `logits_yes` and `logits_no` (batch, classes), all float32; `score`
+    (batch) and `scores` (batch, scores), float64; `refusals` (batch, rules), bool; `decision`
+    (batch), int64: the row of the class, or -1 for "none of these". A plain CLIP has no
+    `logits_no` and `refusals`; a detector that is not calibrated and has no rule, no `decision`.
+
+    The file is put in place only after it has given the detector's own answers.
+
+    Args:
+        detector: On the CPU.
+        path: The file to make or replace.
+        banks: "constant" keeps the class names' embeddings in the file. "input" makes them inputs,
+            `bank_yes` and `bank_no` (classes, dim), so that one file serves any classes; a
+            threshold, which belongs to certain classes, is then left out with `decision`.
+
+    Returns:
+        What the file says about itself.
+
+    Raises:
+        ModelError: If the export packages are not installed, the file would be larger than 2 GB, or
+            its answers differ from the detector's.
+        ValueError: If the detector is not on the CPU.
+    """
+    if detector.model.device.type != "cpu":
+        raise ValueError(
+            f"Export a detector on the CPU; this one is on {detector.model.device}: load it with "
+            'device="cpu".'
+        )
+    path = Path(path)
+    onnx: Any = import_extra("onnx", extra="export")
+    graph = DetectorGraph(detector)
+    if banks == "input" and graph.rule == "threshold":
+        graph.rule, graph.threshold = None, None
+    metadata = _describe(detector, graph, banks)
+    exported = _trace(graph, image_size=detector.image_size, banks=banks)
+    exported.producer_name, exported.producer_version = "clipn", version("clipn")
+    exported.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
+    with write_aside(path) as aside:
+        onnx.save(exported, aside)
+        check_export(aside, graph, metadata)
+    return metadata
+
+
+def _describe(detector: Detector, graph: DetectorGraph, banks: Banks) -> ExportMetadata:
+    """The metadata of the file in float32."""
+    model = detector.model
+    return ExportMetadata(
+        package_version=version("clipn"),
+        class_names=detector.class_names if banks == "constant" else (),
+        templates=detector.bank.templates,
+        score=graph.score_name,
+        scores=tuple(score.name for score in graph.scores),
+        rules=tuple(score.name for score in graph.rules),
+        rule=graph.rule,
+        threshold=graph.threshold,
+        banks=banks,
+        precision="float32",
+        preprocess=model.source.preprocess,
+        tau=model.tau,
+        embedding_dim=detector.bank.yes.shape[1],
+        has_no=detector.bank.no is not None,
+        model=model.reference or model.source.name,
+        model_fingerprint=model.fingerprint(),
+        detector_fingerprint=detector.fingerprint(),
+        calibration=asdict(detector.calibration) if detector.calibration else None,
+    )
+
+
+def _trace(graph: DetectorGraph, *, image_size: tuple[int, int], banks: Banks) -> Any:
+    """The graph as an ONNX model, with any number of images and, as input, of classes."""
+    import_extra("onnxscript", extra="export")
+    inputs: dict[str, torch.Tensor] = {"image": torch.zeros(2, 3, *image_size)}
+    batch, classes = torch.export.Dim("batch", min=1), torch.export.Dim("classes", min=1)
+    dynamic: dict[str, Any] = {"image": {0: batch}}
+    if banks == "input":
+        rows = {"bank_yes": graph.bank_yes, "bank_no": graph.bank_no}
+        # As many rows as none of the other sizes, so that they are not taken for one of them.
+        inputs |= {
+            name: torch.zeros(3, bank.shape[1]) for name, bank in rows.items() if bank is not None
+        }
+        dynamic |= {name: {0: classes} for name in inputs if name != "image"}
+    with _quiet(), torch.no_grad():
+        names = [name for name, value in graph(**inputs)._asdict().items() if value is not None]
+        program = torch.onnx.export(
+            graph.eval(),
+            kwargs=inputs,
+            input_names=list(inputs),
+            output_names=names,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    size = sum(value.nbytes for value in graph.state_dict().values())
+    if size > MAX_BYTES:
+        raise ModelError(f"The image tower has {size / 1e9:.1f} GB; an ONNX file holds 2 at most.")
+    return _without_traces(program.model_proto)
+
+
+def _without_traces(exported: Any) -> Any:
+    """The model without the names and lines of the source files that it was traced from."""
+    exported.graph.ClearField("metadata_props")
+    for part in (
+        *exported.graph.node,
+        *exported.graph.input,
+        *exported.graph.output,
+        *exported.graph.value_info,
+        *exported.graph.initializer,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return exported
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter warns of and logs to itself: nothing that a user could act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
