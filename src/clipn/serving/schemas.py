@@ -220,6 +220,10 @@ class DetectorInfo(_Model):
     name: str = Field(description="What the command line called it.", examples=["compact"])
     runtime: str = Field(description="What runs it.", examples=["torch", "onnx"])
     has_no: bool = Field(description='Whether the model has learned "no"; atd and ctw need that.')
+    takes_classes: bool = Field(
+        description="Whether requests may bring classes of their own; an exported file knows only "
+        "those that it was exported with."
+    )
     scores: list[ScoreName] = Field(description="The scores that it can take.")
     score: ScoreName = Field(description="The score of requests that name none.")
     image_size: int = Field(description="Pixels a side of what the image tower sees.")

@@ -1,0 +1,141 @@
+"""Answer over HTTP as `clipn detect` does, and with a web page."""
+
+import logging
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from clipn.cli.inputs import DetectorOptions, check_device, read_class_names, read_lines
+from clipn.serving.settings import TOKEN_VARIABLE, Settings, read_token
+
+if TYPE_CHECKING:
+    from clipn.serving.engine import Engine
+    from clipn.serving.schemas import ClassSetContent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DetectorOptions):
+    """Options of `clipn serve`."""
+
+    classes: str | None = None
+    """The classes of requests that name none, separated by commas; or a file with one name a line.
+    Without any, requests have to bring their own."""
+
+    detector: Path | None = None
+    """A detector folder from `clipn calibrate`, instead of --classes, --model and --score; or a
+    file from `clipn export`."""
+
+    runtime: Literal["torch", "onnx", "openvino"] | None = None
+    """What runs the detector: torch for folders and models, onnx or openvino for exported files."""
+
+    host: str = "127.0.0.1"
+    """Address to listen at; 0.0.0.0 for all of this machine's."""
+
+    port: int = 8000
+    """Port to listen at; 0 takes a free one."""
+
+    token_file: Path | None = None
+    """A file with the token that clients have to send; by default the environment variable
+    CLIPN_TOKEN, and without either anybody may ask."""
+
+    log: Literal["requests", "problems"] = "problems"
+    """Which requests get a line of JSON on stderr: all, or those that failed."""
+
+    drain_seconds: float = 1.0
+    """How long requests are still taken after SIGTERM."""
+
+    limits: Settings = field(default_factory=Settings)
+    """What a request may hold, and what may wait."""
+
+
+def run(options: Options) -> int:
+    """Serve until a signal ends it; returns the exit code."""
+    settings = replace(options.limits, token=read_token(options.token_file))
+    if settings.token is None and options.host not in ("127.0.0.1", "localhost", "::1"):
+        print(
+            f"clipn serve: {options.host} can be reached by others, and nobody needs a token; set "
+            f"{TOKEN_VARIABLE} or --token-file.",
+            file=sys.stderr,
+        )
+    _start_log(options.log)
+    engine, class_sets = _open_engine(options)
+    from clipn.serving.app import create_app
+    from clipn.serving.server import Server
+
+    def tell(address: str) -> None:
+        """Say where, once somebody can ask."""
+        print(f"clipn serves {engine.info.name} at {address} (Ctrl+C ends it)", flush=True)
+
+    server = Server(
+        create_app(engine, settings=settings, class_sets=class_sets),
+        host=options.host,
+        port=options.port,
+        drain_seconds=options.drain_seconds,
+        on_ready=tell,
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+def _start_log(which: Literal["requests", "problems"]) -> None:
+    """Lines of JSON on stderr."""
+    from clipn.serving.envelope import JsonLines
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    level = logging.INFO if which == "requests" else logging.ERROR
+    logging.getLogger("clipn.serving.requests").setLevel(level)
+
+
+def _open_engine(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
+    """The engine that the options mean, and the class sets that they bring."""
+    is_file = options.detector is not None and options.detector.is_file()
+    if not is_file and options.runtime not in (None, "torch"):
+        raise ValueError(
+            f"--runtime {options.runtime} runs exported files: clipn export, then --detector FILE."
+        )
+    if options.detector is None:
+        return _open_model(options)
+    if options.classes is not None:
+        raise ValueError("--detector brings its own classes; leave --classes out.")
+    return _open_detector(options.detector, options)
+
+
+def _open_model(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
+    """A model, with or without classes from the command line."""
+    from clipn.model import load_model
+    from clipn.model.bank_cache import cached_class_bank
+    from clipn.serving.schemas import ClassSetContent
+    from clipn.serving.torch_engine import TorchEngine
+
+    model = load_model(options.model, device=check_device(options.device))
+    templates = read_lines(options.templates) if options.templates else None
+    bank, class_sets = None, {}
+    if options.classes is not None:
+        names = read_class_names(options.classes)
+        bank = cached_class_bank(model, names, templates=templates)
+        class_sets["default"] = ClassSetContent(
+            classes=list(bank.names), score=None, rule=None, threshold=None
+        )
+    engine = TorchEngine(
+        model,
+        name=options.model,
+        score=options.score,
+        templates=templates,
+        bank=bank,
+        decoding=options.decoding,
+    )
+    return engine, class_sets
+
+
+def _open_detector(folder: Path, options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
+    """A detector folder: its classes and its decision are the default."""
+    from clipn.detector import Detector
+    from clipn.serving.torch_engine import TorchEngine, describe_detector
+
+    detector = Detector.load(folder, device=check_device(options.device))
+    detector.decoding = options.decoding
+    engine = TorchEngine.from_detector(detector, name=str(folder))
+    return engine, {"default": describe_detector(detector)}
