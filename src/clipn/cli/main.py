@@ -19,7 +19,6 @@ COMMANDS = {
     "eval": "measure scores on a benchmark suite: tables and a report",
     "serve": "answer over HTTP, with a web page",
     "export": "write a detector as one ONNX file, which runs without torch",
-    "serve": "answer over HTTP, with a web page",
     "compare": "set two folders of results side by side",
     "import-checkpoint": "turn a checkpoint of the paper's implementation into a model folder",
     "list": "show the models, the scores and the benchmark suites that there are",
