@@ -52,9 +52,9 @@ class _GatherWithGradient(torch.autograd.Function):
 def gather(rows: Num[Tensor, "batch ..."]) -> Num[Tensor, "global_batch ..."]:
     """Concatenate the rows of all ranks, in rank order, so that gradients flow back to their rank.
 
-    If every rank computes the same loss from the gathered rows and the ranks' gradients are
-    averaged (as `DistributedDataParallel` does), the result is the gradient of that loss in one
-    process: the sum over the ranks here makes up for the average there.
+    If the loss is the mean of what the ranks compute from the gathered rows, and the ranks'
+    gradients are averaged (as `DistributedDataParallel` does), the result is the gradient of that
+    loss in one process: what all ranks say of a row is summed up here and averaged there.
 
     Args:
         rows: The rows of this rank; every rank has the same shape.
@@ -65,6 +65,19 @@ def gather(rows: Num[Tensor, "batch ..."]) -> Num[Tensor, "global_batch ..."]:
     if world_size() == 1:
         return rows
     return _GatherWithGradient.apply(rows)  # pyright: ignore[reportReturnType]
+
+
+def total(value: Num[Tensor, "..."]) -> Num[Tensor, "..."]:
+    """The sum over all ranks, without a gradient; every rank has to call it.
+
+    Args:
+        value: This rank's; of one shape on all ranks.
+    """
+    if world_size() == 1:
+        return value
+    summed = value.detach().clone()
+    dist.all_reduce(summed)
+    return summed
 
 
 def exchange(value: Value) -> list[Value]:

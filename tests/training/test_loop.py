@@ -223,13 +223,13 @@ def test_the_gradient_of_the_prompts_is_the_same_every_time(learnable_model):
 @pytest.fixture
 def seen_batches(monkeypatch):
     """The batches of all steps."""
-    seen, losses = [], loop._losses
+    seen, take_gradients = [], loop.take_gradients
 
     def spy(trainee, batch, **options):
         seen.append(batch)
-        return losses(trainee, batch, **options)
+        return take_gradients(trainee, batch, **options)
 
-    monkeypatch.setattr(loop, "_losses", spy)
+    monkeypatch.setattr(loop, "take_gradients", spy)
     return seen
 
 
@@ -347,16 +347,16 @@ def test_a_source_that_is_not_there_ends_the_run_before_it_begins(configure, fre
 def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_checkpoint(
     configure, fresh_model, assert_same_weights, monkeypatch, tmp_path, read_log
 ):
-    losses, num_calls = loop._losses, 0
+    take_gradients, num_calls = loop.take_gradients, 0
 
     def break_at_the_sixth(*args, **options):
         nonlocal num_calls
         num_calls += 1
-        found = losses(*args, **options)
+        found = take_gradients(*args, **options)
         return found._replace(total=found.total * float("nan")) if num_calls == 6 else found
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_losses", break_at_the_sixth)
+        patch.setattr(loop, "take_gradients", break_at_the_sixth)
         with pytest.raises(TrainingError, match=r"loss of step 6 .* number \(total nan, itbo_diag"):
             train(configure(), model=fresh_model())
     folders = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())

@@ -9,13 +9,13 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from clipn.model.packing import Packing
-from clipn.model.products import linear
+from clipn.products import linear
 
 Heads = Float[Tensor, "batch heads length head_dim"]
 
 
 class Block(ResidualAttentionBlock):
-    """A residual attention block whose products go through `clipn.model.products.linear`.
+    """A residual attention block whose products go through `clipn.products.linear`.
 
     Besides whole rows of tokens it takes packed captions, without padding; see `Packing`.
     """

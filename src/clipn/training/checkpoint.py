@@ -129,9 +129,7 @@ def restore(checkpoint: Checkpoint, *, module: nn.Module, optimizer: torch.optim
     module.load_state_dict(checkpoint.weights)
     for name, parameter in module.named_parameters():
         optimizer.state[parameter] = {
-            key.rpartition("/")[2]: value.clone()
-            if key.endswith("/step")
-            else value.to(parameter.device, copy=True)
+            key.rpartition("/")[2]: value.to(parameter.device, copy=True)
             for key, value in checkpoint.moments.items()
             if key.rpartition("/")[0] == name
         }

@@ -106,6 +106,13 @@ class TrainConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Of the no tower; the losses are always taken in float32."""
 
+    micro_batch_size: int | None = None
+    """Texts a rank takes through the no tower at once, for less memory at the price of a second
+    forward pass; the loss and its gradients stay those of the whole batch. None takes all."""
+
+    grad_checkpointing: bool = False
+    """Whether the no tower's activations are computed again instead of kept, for less memory."""
+
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to run."""
 
@@ -128,6 +135,8 @@ class TrainConfig:
     """Epochs between two calls of the evaluation, where one is passed in."""
 
     def __post_init__(self) -> None:
+        if self.micro_batch_size is not None and self.micro_batch_size < 1:
+            raise ValueError(f"micro_batch_size must be at least 1; got {self.micro_batch_size}.")
         positive = ("epochs", "batch_size", "num_views", "log_every", "checkpoint_every")
         for name in (*positive, "evaluate_every", "num_workers"):
             if getattr(self, name) < 1:
@@ -148,9 +157,10 @@ class TrainConfig:
         return self.cache_dir or self.out_dir / "cache"
 
     def recipe(self) -> dict[str, Any]:
-        """What the result depends on, as plain JSON: all but places, devices and reports."""
+        """What the result depends on, as JSON: all but places, devices, memory and reports."""
         places = ("out_dir", "cache_dir", "accelerator", "num_workers")
+        memory = ("micro_batch_size", "grad_checkpointing")
         reports = ("log_every", "checkpoint_every", "evaluate_every")
-        settings = {k: v for k, v in asdict(self).items() if k not in (*places, *reports)}
+        settings = {k: v for k, v in asdict(self).items() if k not in (*places, *memory, *reports)}
         settings["pairs"] = {**settings["pairs"], "templates": list(self.pairs.templates)}
         return {**settings, "betas": list(self.betas), "losses": list(self.losses)}

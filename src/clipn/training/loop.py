@@ -19,23 +19,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch import Tensor
 
 from clipn import distributed
 from clipn.errors import StopRequested
 from clipn.files import write_text
-from clipn.losses import ClipnLoss, clipn_loss, match_pairs
 from clipn.model import CLIPN, load_model, save_model
-from clipn.training.batches import Batch, BatchPlan
+from clipn.training.batches import BatchPlan
 from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
 from clipn.training.config import TrainConfig
 from clipn.training.embeddings import open_cache
 from clipn.training.nan_guard import refuse_nan_loss, refuse_nan_weights
 from clipn.training.optim import build_optimizer, learning_rate
+from clipn.training.step import clear_gradients, take_gradients
 from clipn.training.stopping import StopSwitch
 
 Evaluate = Callable[[CLIPN], Mapping[str, float]]
@@ -122,6 +119,7 @@ def _teach(
     model.to(fabric.device)
     no_tower = model.no_tower
     assert no_tower is not None
+    no_tower.text.set_grad_checkpointing(config.grad_checkpointing)
 
     # What it is taught with
     cache = open_cache(config, model, on_shard=on_shard)
@@ -132,7 +130,7 @@ def _teach(
         seed=config.seed,
         captions=config.captions,
     ).fit(num_ranks=fabric.world_size)
-    num_steps = config.epochs * plan.steps_an_epoch
+    num_steps, tau = config.epochs * plan.steps_an_epoch, model.tau
 
     # Where it goes on
     optimizer = build_optimizer(no_tower, config)
@@ -156,9 +154,8 @@ def _teach(
         for group in optimizer.param_groups:
             group["lr"] = lr
         batch = plan.read(step, rank=fabric.global_rank, num_ranks=fabric.world_size)
-        losses = _losses(trainee, batch, tau=model.tau, config=config, device=fabric.device)
-        optimizer_on_device.zero_grad(set_to_none=True)
-        fabric.backward(losses.total)
+        clear_gradients(no_tower)
+        losses = take_gradients(trainee, batch, fabric=fabric, tau=tau, config=config)
         refuse_nan_loss(losses, step=step + 1, batch=batch, cache=cache, folder=config.out_dir)
         optimizer_on_device.step()
 
@@ -234,36 +231,6 @@ def _launch(config: TrainConfig) -> Fabric:
     if strategy == "ddp":
         atexit.register(distributed.leave)
     return fabric
-
-
-def _losses(
-    trainee: Callable[..., Tensor],
-    batch: Batch,
-    *,
-    tau: float,
-    config: TrainConfig,
-    device: torch.device,
-) -> ClipnLoss:
-    """The losses of the whole batch, gathered from all ranks."""
-    pairs = batch.pairs
-    prompt_ids = None if batch.prompt_ids is None else batch.prompt_ids.to(device)
-    texts = trainee(batch.tokens.to(device), prompt_ids).float()
-    # As an embedding: the gradient of plain indexing is summed up in no fixed order on CPUs.
-    no = F.embedding(batch.text_of_pair.to(device), texts)
-    matches = match_pairs(
-        distributed.gather(pairs.caption_keys.to(device)),
-        distributed.gather(pairs.class_ids.to(device)),
-    )
-    image, yes = (distributed.gather(t.to(device)) for t in (pairs.image, pairs.yes))
-    return clipn_loss(
-        image,
-        yes,
-        distributed.gather(no),
-        tau=tau,
-        matches=matches,
-        hardness=config.hardness,
-        parts=config.losses,
-    )
 
 
 def _append(log: Path, record: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipn.model import products
-from clipn.model.products import is_onednn_faster, linear
+from clipn import products
+from clipn.products import is_onednn_faster, linear
 
 needs_onednn = pytest.mark.skipif(
     not is_onednn_faster(), reason="this processor or build leaves float32 products to MKL"

@@ -1,19 +1,21 @@
-"""CLIPN's two losses, as pure functions of embeddings.
-
-Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023,
-    section 3.3.
+"""The terms of the loss, and their sum.
 
 All embeddings are L2-normalised. Row i of the images, of the captions and of the "no" captions
-belong together.
+belong together. Over several ranks each passes the rows of its own pairs and gets its share of the
+loss of all: the loss is the mean of the shares, and so is its gradient.
 """
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
+import torch  # noqa: F401  (for the examples)
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
+
+from clipn import distributed
+from clipn.losses.matching import PairKeys
+from clipn.losses.opposites import Opposites, sum_over_opposites
 
 TSO_EPSILON = (
     1e-4  # keeps the gradient of the distance finite where a caption and its "no" coincide
@@ -44,7 +46,7 @@ def itbo(
     no: Float[Tensor, "batch dim"],
     *,
     tau: float | Float[Tensor, ""],
-    matches: Bool[Tensor, "batch batch"] | None = None,
+    keys: PairKeys | None = None,
     hardness: float = 0.0,
 ) -> ItboLoss:
     """Image-text binary-opposite loss: "no" is wrong for the own caption, right for all others.
@@ -59,13 +61,15 @@ def itbo(
 
     Both logarithms are taken as softplus of d, so that no probability can underflow.
 
+    Every image is compared with every caption, in blocks: see `clipn.losses.opposites`.
+
     Args:
         image: Image embeddings f.
         yes: Caption embeddings g.
         no: "No" embeddings g^no of the same captions.
-        tau: Temperature, exp(logit_scale); 100 for the usual CLIP weights.
-        matches: True where image i and caption j belong together though they are different pairs
-            (equal captions, equal classes); these are left out. The diagonal is always left out.
+        tau: Temperature, exp(logit_scale); 100 for the usual CLIP weights. It is not learned.
+        keys: What tells which different pairs belong together all the same (equal captions, equal
+            classes); these are no opposites. Without it only a pair's own are none.
         hardness: How much more an opposite caption counts the more it resembles the image; from 0.
 
     Returns:
@@ -84,19 +88,25 @@ def itbo(
     """
     if len(image) == 0:
         raise ValueError("itbo needs at least one pair; got an empty batch.")
-    no_logits = tau * (image @ (no - yes).T)
-    is_opposite = ~torch.eye(len(image), dtype=torch.bool, device=image.device)
-    if matches is not None:
-        is_opposite &= ~matches
-    if hardness:
-        likeness = (hardness * tau * image @ yes.T).detach().masked_fill(~is_opposite, -torch.inf)
-        # The softmax of a row without opposites is no number, nor would its gradient be.
-        weights = likeness.softmax(dim=1).masked_fill(~is_opposite, 0.0)
-        weights = weights / is_opposite.any(dim=1).sum().clamp(min=1)
-    else:
-        weights = is_opposite.to(no_logits.dtype) / is_opposite.sum().clamp(min=1)
-    off_diagonal = (weights * F.softplus(-no_logits)).masked_fill(~is_opposite, 0.0).sum()
-    return ItboLoss(diagonal=F.softplus(no_logits.diagonal()).mean(), off_diagonal=off_diagonal)
+    direction = no - yes
+    total, count = sum_over_opposites(
+        image,
+        distributed.gather(direction),
+        Opposites(
+            tau=float(tau),
+            first=distributed.rank() * len(image),
+            own_keys=keys,
+            all_keys=None if keys is None else keys.gather(),
+            hardness=hardness,
+            yes=distributed.gather(yes.detach()) if hardness else None,
+        ),
+    )
+    # Divided by the mean count, not by this rank's, the shares of all ranks have the right mean.
+    mean_count = distributed.total(count).clamp(min=1).to(total.dtype) / distributed.world_size()
+    return ItboLoss(
+        diagonal=F.softplus(tau * (image * direction).sum(dim=-1)).mean(),
+        off_diagonal=total / mean_count,
+    )
 
 
 def tso(yes: Float[Tensor, "batch dim"], no: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
@@ -131,7 +141,7 @@ def clipn_loss(
     no: Float[Tensor, "batch dim"],
     *,
     tau: float | Float[Tensor, ""],
-    matches: Bool[Tensor, "batch batch"] | None = None,
+    keys: PairKeys | None = None,
     hardness: float = 0.0,
     parts: Sequence[LossPart] = ("itbo", "tso"),
 ) -> ClipnLoss:
@@ -142,7 +152,7 @@ def clipn_loss(
         yes: Caption embeddings g.
         no: "No" embeddings g^no of the same captions.
         tau: Temperature, exp(logit_scale).
-        matches: See `itbo`.
+        keys: See `itbo`.
         hardness: See `itbo`; 0 in the paper.
         parts: What the total is made of; both in the paper. The others are measured all the same.
 
@@ -152,33 +162,10 @@ def clipn_loss(
     Raises:
         ValueError: If the batch is empty.
     """
-    binary_opposite = itbo(image, yes, no, tau=tau, matches=matches, hardness=hardness)
+    binary_opposite = itbo(image, yes, no, tau=tau, keys=keys, hardness=hardness)
     semantic_opposite = tso(yes, no)
     total = 0.5 * (
         ("itbo" in parts) * (binary_opposite.diagonal + binary_opposite.off_diagonal)
         + ("tso" in parts) * semantic_opposite
     )
     return ClipnLoss(total, *binary_opposite, semantic_opposite)
-
-
-def match_pairs(
-    caption_keys: Int[Tensor, " batch"], class_ids: Int[Tensor, " batch"]
-) -> Bool[Tensor, "batch batch"]:
-    """Find the pairs of a batch that belong together: the same caption, or the same class.
-
-    ITBO takes different pairs for opposites, which captions made from class labels are not.
-
-    Args:
-        caption_keys: Equal where captions are equal.
-        class_ids: Equal where classes are equal; negative where the class is not known.
-
-    Returns:
-        A symmetric matrix, True on its diagonal.
-
-    Example:
-        >>> match_pairs(torch.tensor([7, 8, 7]), torch.tensor([-1, -1, -1]))[0].tolist()
-        [True, False, True]
-    """
-    is_same_caption = caption_keys[:, None] == caption_keys[None, :]
-    is_same_class = (class_ids[:, None] == class_ids[None, :]) & (class_ids >= 0)[:, None]
-    return is_same_caption | is_same_class

@@ -1,0 +1,28 @@
+"""CLIPN's two losses, as functions of embeddings, in memory that does not grow with their square.
+
+Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023,
+    section 3.3.
+"""
+
+from clipn.losses.matching import PairKeys, match_pairs
+from clipn.losses.terms import (
+    TSO_EPSILON,
+    ClipnLoss,
+    ItboLoss,
+    LossPart,
+    clipn_loss,
+    itbo,
+    tso,
+)
+
+__all__ = [
+    "TSO_EPSILON",
+    "ClipnLoss",
+    "ItboLoss",
+    "LossPart",
+    "PairKeys",
+    "clipn_loss",
+    "itbo",
+    "match_pairs",
+    "tso",
+]
