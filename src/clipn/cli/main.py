@@ -14,6 +14,7 @@ from importlib.metadata import version
 COMMANDS = {
     "demo": "the compact model on real photographs, as a table and a page of pictures",
     "detect": "name what images show, or say that it is none of the classes",
+    "batch": "answer for collections of any size, here or on a cluster, into Parquet files",
     "calibrate": "set a detector's threshold from images of its classes, and save it",
     "train": 'teach a CLIP to say "no" from image-caption pairs',
     "eval": "measure scores on a benchmark suite: tables and a report",

@@ -8,7 +8,7 @@ from tarfile import (
     HeaderError,
     ReadError,
 )
-from typing import IO
+from typing import Any
 
 __all__ = ["TarMember", "stream_members"]
 
@@ -50,11 +50,11 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise ReadError(f"{error} at byte {tarfile.offset}: cut short?") from error
 
 
-def stream_members(stream: IO[bytes]) -> Iterator[TarMember]:
+def stream_members(stream: Any) -> Iterator[TarMember]:
     """Go through a tar once, from front to back, with bounded memory.
 
     Args:
-        stream: The tar, at its start; it may be compressed.
+        stream: The tar as a binary file, at its start; it may be compressed.
 
     Yields:
         The regular members.

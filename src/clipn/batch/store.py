@@ -1,0 +1,128 @@
+"""A folder at any fsspec address, whose files are either whole or not there."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from clipn.errors import DataError
+
+__all__ = ["Store", "open_address"]
+
+
+def open_address(address: str | Path) -> tuple[AbstractFileSystem, str]:
+    """Find the file system of an address, and the path on it.
+
+    Args:
+        address: A local path, or an address such as "s3://bucket/folder".
+
+    Raises:
+        DataError: If there is no such kind of address, or its package is not installed.
+    """
+    try:
+        fs, path = url_to_fs(str(address))
+    except (ImportError, ValueError) as error:
+        raise DataError(f"The address '{address}' cannot be opened: {error}") from error
+    return fs, os.path.normpath(path) if isinstance(fs, LocalFileSystem) else path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A folder on a file system."""
+
+    fs: AbstractFileSystem
+    """The file system."""
+
+    root: str
+    """The folder's path on it."""
+
+    @classmethod
+    def open(cls, address: str | Path) -> "Store":
+        """The folder at an address; it need not exist.
+
+        Raises:
+            DataError: If there is no such kind of address.
+        """
+        fs, root = open_address(address)
+        return cls(fs=fs, root=root.rstrip("/"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies in this machine's file system."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def address(self) -> str:
+        """The address of the folder."""
+        return self.fs.unstrip_protocol(self.root)
+
+    def path(self, name: str) -> str:
+        """The path of a file in the folder."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return self.fs.exists(self.path(name))
+
+    def names(self, pattern: str) -> list[str]:
+        """The names of the files right in the folder that a pattern matches, sorted."""
+        self.fs.invalidate_cache()
+        try:
+            paths = self.fs.ls(self.root, detail=False)
+        except FileNotFoundError:
+            return []
+        names = (path.rstrip("/").rpartition("/")[2] for path in paths)
+        return sorted(name for name in names if fnmatch(name, pattern))
+
+    @contextmanager
+    def write_aside(self, name: str) -> Iterator[Any]:
+        """Write a file that appears under its name when it is whole.
+
+        Args:
+            name: The file; its folder is made if missing, and a file of that name is replaced.
+
+        Yields:
+            A binary file to write to. If the block raises, nothing appears.
+        """
+        folder, _, last = self.path(name).rpartition("/")
+        self.fs.makedirs(folder, exist_ok=True)
+        aside = f"{folder}/.{last}.{uuid.uuid4().hex[:12]}.tmp"
+        try:
+            with self.fs.open(aside, "wb") as stream:
+                yield stream
+            self.fs.mv(aside, self.path(name))
+        except FileNotFoundError:
+            # Another process may have made the same file, and cleared away what was left over.
+            if not self.exists(name):
+                raise
+        finally:
+            if self.fs.exists(aside):
+                self.fs.rm_file(aside)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON with two spaces of indent, whole or not at all."""
+        with self.write_aside(name) as stream:
+            stream.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON object.
+
+        Raises:
+            DataError: If it is missing or damaged.
+        """
+        try:
+            value = json.loads(self.fs.cat_file(self.path(name)))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path(name)} cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{self.path(name)} holds a {type(value).__name__}, no object.")
+        return value
