@@ -1,11 +1,14 @@
-"""Two processes over gloo learn what one process learns."""
+"""Processes over gloo, on one node and on two, learn what one process learns."""
 
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +48,8 @@ def loss_of(rows):
     return ((rows @ rows.T).softmax(dim=1) * weights).sum()
 
 
-everything = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+torch.manual_seed(0)
+everything = torch.randn(3 * num_ranks, 5).requires_grad_()
 expected = torch.autograd.grad(loss_of(everything), everything)[0][3 * rank : 3 * rank + 3]
 own = everything.detach()[3 * rank : 3 * rank + 3].clone().requires_grad_()
 gathered = distributed.gather(own)
@@ -64,45 +68,71 @@ Path(sys.argv[1], f"rank-{rank}.json").write_text(json.dumps(report))
 """
 
 
-def run_to_its_end(command: list[str], env: dict[str, str]) -> None:
-    """Run a command and all its children; none of them outlives the deadline."""
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Taught:
+    """What several ranks have taught together."""
+
+    folder: Path
+    num_ranks: int
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+
+def run_to_their_end(commands: Sequence[list[str]]) -> None:
+    """Run commands beside each other with all their children; none outlives the deadline."""
+    processes = [
+        subprocess.Popen(
+            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )
+        for command in commands
+    ]  # fmt: skip
     try:
-        output, _ = process.communicate(timeout=DEADLINE)
+        outputs = [process.communicate(timeout=DEADLINE)[0] for process in processes]
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        pytest.fail(f"it hung:\n{output}")
-    assert process.returncode == 0, output
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"it hung:\n{''.join(process.communicate()[0] for process in processes)}")
+    assert [process.returncode for process in processes] == [0] * len(commands), outputs
+
+
+def launchers(num_nodes: int) -> list[list[str]]:
+    """How torchrun is started on each node."""
+    if num_nodes == 1:
+        return [["--standalone"]]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = ["--master-addr", "127.0.0.1", "--master-port", str(free.getsockname()[1])]
+    nodes = ["--nnodes", str(num_nodes), *address]
+    return [[*nodes, "--node-rank", str(node)] for node in range(num_nodes)]
 
 
 @pytest.fixture(scope="module")
 def several_files(tmp_path_factory, pairs_file):
-    """The pairs in three files, so that there is something to share out."""
+    """The pairs in three files: they cannot be shared out evenly, and not to each of four ranks."""
     folder = tmp_path_factory.mktemp("several")
     table = pd.read_parquet(pairs_file)
-    for number in range(3):
-        table[8 * number : 8 * number + 8].to_parquet(folder / f"{number}.parquet")
+    for number, rows in enumerate((slice(0, 11), slice(11, 16), slice(16, 24))):
+        table[rows].to_parquet(folder / f"{number}.parquet")
     return folder
 
 
-@pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory, several_files, base_folder):
-    """The folder in which two ranks have taught."""
-    folder = tmp_path_factory.mktemp("two-ranks")
+@pytest.fixture(scope="module", params=[1, 2], ids=["two ranks", "two nodes of two ranks"])
+def taught(request, tmp_path_factory, several_files, base_folder):
+    """What the ranks of one node or two have taught."""
+    folder = tmp_path_factory.mktemp("ranks")
     (folder / "rank.py").write_text(RANK)
     options = {"--model": base_folder, "--pairs.source": several_files, "--accelerator": "cpu"}
     options |= {"--epochs": 3, "--batch-size": 8, "--lr": 1e-3, "--eps": 1e-3, "--num-prompts": 4}
     options |= {"--log-every": 1, "--checkpoint-every": 2, "--cache-dtype": "float32"}
     options |= {"--out-dir": folder / "run"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, "--nproc-per-node", "2", str(folder / "rank.py"), str(folder)]
-    command += [str(part) for option in options.items() for part in option]
-    run_to_its_end(command, {**os.environ, "OMP_NUM_THREADS": "1"})
-    return folder
+    program = ["--nproc-per-node", "2", str(folder / "rank.py"), str(folder)]
+    program += [str(part) for option in options.items() for part in option]
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    run_to_their_end([[*launcher, *node, *program] for node in launchers(request.param)])
+    return Taught(folder, num_ranks=2 * request.param)
 
 
 @pytest.fixture
@@ -116,63 +146,69 @@ def one_process(configure, several_files, tmp_path):
 def assert_close(model, other):
     weights = other.state_dict()
     for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(tensor, weights[name], atol=1e-6, rtol=0, msg=name)
+        torch.testing.assert_close(tensor, weights[name], atol=1e-5, rtol=0, msg=name)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_what_is_gathered_has_the_gradient_of_one_process(two_ranks, rank):
-    report = json.loads((two_ranks / f"rank-{rank}.json").read_text())
-    assert report == {
-        "num_ranks": 2,
-        "is_gathered": True,
-        "is_gathered_when_transposed": True,
-        "is_gradient": True,
-        "keys": [0, 2**62, 10, 2**62 + 1],
-    }
+def test_what_is_gathered_has_the_gradient_of_one_process(taught):
+    ranks = range(taught.num_ranks)
+    reports = [json.loads((taught.folder / f"rank-{rank}.json").read_text()) for rank in ranks]
+    assert (
+        reports
+        == [
+            {
+                "num_ranks": taught.num_ranks,
+                "is_gathered": True,
+                "is_gathered_when_transposed": True,
+                "is_gradient": True,
+                "keys": [key for rank in ranks for key in (10 * rank, 2**62 + rank)],
+            }
+        ]
+        * taught.num_ranks
+    )
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_parts_from_the_others_before_its_process_ends(two_ranks, rank):
+def test_a_rank_parts_from_the_others_before_its_process_ends(taught):
     # Else gloo's threads abort the process now and then, after all its work is done.
-    assert (two_ranks / f"end-{rank}.txt").read_text() == "parted"
+    endings = [taught.folder / f"end-{rank}.txt" for rank in range(taught.num_ranks)]
+    assert [ending.read_text() for ending in endings] == ["parted"] * taught.num_ranks
 
 
-def test_two_ranks_log_the_losses_of_one_process(two_ranks, one_process, read_log):
-    log, expected = read_log(two_ranks / "run"), read_log(one_process)
+def test_ranks_log_the_losses_of_one_process(taught, one_process, read_log):
+    log, expected = read_log(taught.run), read_log(one_process)
     assert [line["step"] for line in log] == list(range(1, 10))
     for name in ("loss", "itbo_diagonal", "itbo_off_diagonal", "tso", "lr", "epoch"):
-        found = [line[name] for line in log]
-        assert found == pytest.approx([line[name] for line in expected], abs=1e-5)
+        values, wanted = ([line[name] for line in lines] for lines in (log, expected))
+        assert values[0] == pytest.approx(wanted[0], rel=1e-5)
+        # AdamW divides by gradients that are nearly zero, which magnifies their rounding.
+        assert values == pytest.approx(wanted, abs=5e-4)
 
 
-def test_two_ranks_learn_the_weights_of_one_process(two_ranks, one_process, fresh_model):
-    taught = load_model(two_ranks / "run")
-    assert_close(taught, load_model(one_process))
+def test_ranks_learn_the_weights_of_one_process(taught, one_process, fresh_model):
+    model = load_model(taught.run)
+    assert_close(model, load_model(one_process))
     untaught = fresh_model()
     untaught.add_no_tower(num_prompts=4)
-    learned = (taught.no_tower.prompts - untaught.no_tower.prompts).abs().max()
+    learned = (model.no_tower.prompts - untaught.no_tower.prompts).abs().max()
     assert learned > 1e-4
 
 
-def test_two_ranks_build_the_cache_of_one_process(two_ranks, one_process):
+def test_ranks_build_the_cache_of_one_process(taught, one_process):
     for path in (one_process / "cache").glob("*.npy"):
-        np.testing.assert_array_equal(
-            np.load(two_ranks / "run" / "cache" / path.name), np.load(path)
-        )
+        np.testing.assert_array_equal(np.load(taught.run / "cache" / path.name), np.load(path))
     manifests = [
         json.loads((folder / "cache" / "manifest.json").read_text())
-        for folder in (two_ranks / "run", one_process)
+        for folder in (taught.run, one_process)
     ]
     assert manifests[0] == manifests[1]
 
 
-def test_one_process_goes_on_from_a_checkpoint_of_two_ranks(
-    two_ranks, configure, several_files, tmp_path
+def test_one_process_goes_on_from_a_checkpoint_of_several_ranks(
+    taught, configure, several_files, tmp_path
 ):
-    run = Path(shutil.copytree(two_ranks / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(taught.run, tmp_path / "run"))
     shutil.rmtree(run / "checkpoints" / "step-00000009")
     steps = []
     config = configure(eps=1e-3, cache_dir=None, pairs={"source": str(several_files)})
     resumed = train(config, on_step=lambda record: steps.append(record.step))
     assert steps == [9]
-    assert_close(resumed, load_model(two_ranks / "run"))
+    assert_close(resumed, load_model(taught.run))

@@ -1,18 +1,44 @@
 """Teach a CLIP to say "no" from image-caption pairs.
 
-Started again with the same --out-dir, a run goes on from its last checkpoint.
+Started again with the same --out-dir, a run goes on from its last checkpoint. SIGTERM and Ctrl-C
+end it after its step, with a checkpoint.
 """
+
+import os
+from dataclasses import dataclass, fields
 
 from rich.console import Console
 
 from clipn.cli.outputs import show_progress
+from clipn.cli.train_plan import print_plan
 from clipn.training import StepRecord, TrainConfig, train
+from clipn.training.dry_run import plan_run
 
-Options = TrainConfig
+
+@dataclass(frozen=True, kw_only=True)
+class Options(TrainConfig):
+    """Options of `clipn train`."""
+
+    dry_run: bool = False
+    """Only check data, disk room, memory and time, from a few real steps, and print the plan."""
+
+    num_ranks: int = 1
+    """For --dry-run: the processes that torchrun is to start."""
 
 
-def run(options: TrainConfig) -> int:
-    """Teach; returns the exit code."""
+def run(options: Options) -> int:
+    """Teach, or only plan it; returns the exit code."""
+    config = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
+    if not options.dry_run:
+        return _teach(config)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("--dry-run is for one process: leave torchrun out and give --num-ranks.")
+    plan = plan_run(config, num_ranks=options.num_ranks)
+    print_plan(plan, config)
+    return 1 if plan.problems else 0
+
+
+def _teach(config: TrainConfig) -> int:
     from clipn import distributed
 
     with show_progress() as progress:
@@ -27,11 +53,11 @@ def run(options: TrainConfig) -> int:
             """Move the bar of the steps."""
             progress.update(teaching, completed=record.step, total=record.num_steps)
 
-        model = train(options, on_shard=on_shard, on_step=on_step)
+        model = train(config, on_shard=on_shard, on_step=on_step)
     if distributed.rank() == 0:
         Console(soft_wrap=True).print(
-            f"Taught: {options.out_dir} holds a {model.variant} model; the log is "
-            f"{options.out_dir / 'log.jsonl'}.",
+            f"Taught: {config.out_dir} holds a {model.variant} model; the log is "
+            f"{config.out_dir / 'log.jsonl'}.",
             markup=False,
             highlight=False,
         )

@@ -3,17 +3,18 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipn import distributed
-from clipn.data.cache_merge import BUILDING, Tally, drop_parts, merge_parts, part_stem
+from clipn.data.cache_merge import BUILDING, PARTS, Tally, drop_parts, merge_parts, part_stem
 from clipn.data.cache_shards import BuildSettings, PairEncoder, embed_shard
 from clipn.data.embedding_cache import MANIFEST, EmbeddingCache, check_identity, read_manifest
 from clipn.data.pairs import Shard
 from clipn.files import write_json
 
-__all__ = ["BuildSettings", "PairEncoder", "build_cache"]
+__all__ = ["BuildSettings", "PairEncoder", "build_cache", "find_cache"]
 
 FORMAT_VERSION = 2
 
@@ -50,16 +51,7 @@ def build_cache(
             call goes on from there.
         RankError: If another rank failed or is gone.
     """
-    identity = {
-        "format_version": FORMAT_VERSION,
-        "model_fingerprint": encoder.fingerprint("frozen"),
-        "data_fingerprint": _fingerprint(shards, data_settings or {}),
-        "num_views": settings.num_views,
-        "augment": str(settings.augment) if settings.num_views > 1 else None,
-        "seed": settings.seed if settings.num_views > 1 else None,
-        "dtype": settings.dtype,
-        "negated_templates": list(settings.negated_templates),
-    }
+    identity = _identify(shards, encoder, settings, data_settings or {})
     if _open_folder(folder, identity):
         return EmbeddingCache(folder)
     tally = Tally(max_bad_share=settings.max_bad_share)
@@ -87,6 +79,60 @@ def build_cache(
                 max_bad_share=settings.max_bad_share,
             )
     return EmbeddingCache(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundCache:
+    """What there is of a cache."""
+
+    num_finished: int
+    """Shards that are embedded."""
+
+    data_fingerprint: str
+    """Of the pairs that it is to be built from."""
+
+
+def find_cache(
+    shards: Sequence[Shard], encoder: PairEncoder, folder: Path, settings: BuildSettings
+) -> FoundCache:
+    """See how much of a cache is built already, without changing anything.
+
+    Args:
+        shards: As for `build_cache`.
+        encoder: As for `build_cache`.
+        folder: Of the cache; it need not exist.
+        settings: As for `build_cache`.
+
+    Raises:
+        DataError: If the folder belongs to other data or another model.
+    """
+    identity = _identify(shards, encoder, settings, {})
+    num_finished = len(list((folder / PARTS).glob("*.json")))
+    for name in (MANIFEST, BUILDING):
+        if (folder / name).exists():
+            check_identity(folder, read_manifest(folder / name), identity)
+            num_finished = len(shards) if name == MANIFEST else num_finished
+            break
+    return FoundCache(num_finished=num_finished, data_fingerprint=identity["data_fingerprint"])
+
+
+def _identify(
+    shards: Sequence[Shard],
+    encoder: PairEncoder,
+    settings: BuildSettings,
+    data_settings: dict[str, Any],
+) -> dict[str, Any]:
+    """All that a cache depends on."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "model_fingerprint": encoder.fingerprint("frozen"),
+        "data_fingerprint": _fingerprint(shards, data_settings),
+        "num_views": settings.num_views,
+        "augment": str(settings.augment) if settings.num_views > 1 else None,
+        "seed": settings.seed if settings.num_views > 1 else None,
+        "dtype": settings.dtype,
+        "negated_templates": list(settings.negated_templates),
+    }
 
 
 def _open_folder(folder: Path, identity: dict[str, Any]) -> bool:

@@ -133,10 +133,11 @@ def _merge_array(folder: Path, name: str, stems: list[Path], first_captions: np.
     Returns:
         Whether the parts have this array.
     """
-    shapes, dtype = {}, np.dtype(np.int64)
+    shapes, dtypes = {}, set()
     for stem in stems:
         if (part := _read_part(stem, name)) is not None:
-            shapes[stem], dtype = part.shape, part.dtype
+            shapes[stem] = part.shape
+            dtypes.add(part.dtype)
     if not shapes:  # no hand-crafted "no" captions
         return False
     if lacking := [stem for stem in stems if stem not in shapes]:
@@ -149,6 +150,7 @@ def _merge_array(folder: Path, name: str, stems: list[Path], first_captions: np.
         max(sizes) for sizes in zip(*(shape[1:] for shape in shapes.values()), strict=True)
     )
     num_rows = sum(shape[0] for shape in shapes.values())
+    dtype = np.result_type(*dtypes)  # tokens of large vocabularies may be wider in some parts
     with write_array(folder / f"{name}.npy", shape=(num_rows, *inner), dtype=dtype) as append:
         for stem, first_caption in zip(stems, first_captions, strict=False):
             part = _read_part(stem, name)

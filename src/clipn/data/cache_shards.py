@@ -22,6 +22,7 @@ from clipn.files import write_aside, write_json
 
 log = logging.getLogger(__name__)
 
+MAX_SHORT_TOKEN = np.iinfo(np.uint16).max
 NUM_REASONS = 20  # of bad pairs, kept to look at
 
 
@@ -242,10 +243,11 @@ def _embed_captions(
 
 
 def _tokenize(texts: list[str], encoder: PairEncoder) -> np.ndarray:
-    """Token ids of all texts at the length of the longest; (texts, length)."""
+    """Token ids of all texts at the length of the longest, in few bytes; (texts, length)."""
     if not texts:
-        return np.zeros((0, 0), dtype=np.int32)
-    return encoder.tokenize(texts).cpu().numpy().astype(np.int32)
+        return np.zeros((0, 0), dtype=np.uint16)
+    tokens = encoder.tokenize(texts).cpu().numpy()
+    return tokens.astype(np.uint16 if tokens.max() <= MAX_SHORT_TOKEN else np.int32)
 
 
 def _encode_by_length(
@@ -256,7 +258,7 @@ def _encode_by_length(
         return np.zeros((0, 0), dtype=settings.dtype)
     order = np.argsort((tokens != 0).sum(axis=1), kind="stable")
     parts = [
-        encoder.encode_text(torch.from_numpy(tokens[rows]).long()).cpu().numpy()
+        encoder.encode_text(torch.from_numpy(tokens[rows].astype(np.int64))).cpu().numpy()
         for rows in np.array_split(order, -(-len(order) // settings.batch_size))
     ]
     return np.concatenate(parts)[np.argsort(order)].astype(settings.dtype)

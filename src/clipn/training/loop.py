@@ -12,6 +12,7 @@ interrupted and started again ends with the same weights as one that is not, on 
 
 import atexit
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,8 @@ from clipn.training.nan_guard import refuse_nan_loss, refuse_nan_weights
 from clipn.training.optim import build_optimizer, learning_rate
 from clipn.training.step import clear_gradients, take_gradients
 from clipn.training.stopping import StopSwitch
+
+logger = logging.getLogger(__name__)
 
 Evaluate = Callable[[CLIPN], Mapping[str, float]]
 
@@ -230,7 +233,23 @@ def _launch(config: TrainConfig) -> Fabric:
     fabric.launch()
     if strategy == "ddp":
         atexit.register(distributed.leave)
+        _warn_of_stale_addresses()
     return fabric
+
+
+def _warn_of_stale_addresses() -> None:
+    """Tell whoever counts on restarts how torchrun must be started for them.
+
+    As long as its store is shared with the ranks, new ranks find in it the addresses of those that
+    are gone: https://github.com/pytorch/pytorch/issues/135712.
+    """
+    has_restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+    is_shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if has_restarts and is_shared and distributed.rank() == 0:
+        logger.warning(
+            "--max-restarts needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in torchrun's environment; "
+            "without it ranks that are started anew may not find each other."
+        )
 
 
 def _append(log: Path, record: Mapping[str, Any]) -> None:
