@@ -1,102 +1,235 @@
-"""One teaching step as published, and ours: same weights, same pairs, same loss.
+"""A teaching step as published, and ours: same weights, same pairs, same loss.
 
-    python benchmarks/teaching_step.py [--batch-size 16] [--repeats 3]
+    python benchmarks/teaching_step.py
+    python benchmarks/teaching_step.py --batch-sizes 256 --repeats 1
+    python benchmarks/teaching_step.py --device cuda --precision bf16-mixed --batch-sizes 2048
 
-The published form pushes the images through the frozen image tower and the captions through the
-frozen yes tower in every step, pads every caption to 77 tokens, and takes the losses from a softmax
-over two N x N matrices. Ours reads the frozen towers' embeddings, cuts the captions to their length
-and takes one product. Weights are random; ViT-B-16's shape; a step is forward, backward and AdamW.
+A step is forward, backward and AdamW. The published form is in `plain/published.py`; ours is the
+step that `clipn train` takes, with the embeddings of the frozen towers in memory. The time to read
+them is `cache_reading.py`'s subject. Weights and images are random, the shape is ViT-B-16's. Both
+steps are taken in turn; a line has the median and the range of the ratios. Then our no tower's rate
+is compared with that of large matrix products: operations of its products and attentions, as
+PyTorch counts them, over the time of forward and backward.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
 
 import open_clip
 import torch
+from lightning_fabric import Fabric
+from plain.published import PublishedTeaching
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from clipn.losses import TSO_EPSILON, clipn_loss
+from clipn import products
+from clipn.data.embedding_cache import EmbeddedPairs
 from clipn.model import CLIPN, build_base
+from clipn.training import PairsConfig, TrainConfig
+from clipn.training.batches import Batch
+from clipn.training.optim import build_optimizer
+from clipn.training.step import clear_gradients, take_gradients
 
-ARCHITECTURE = "ViT-B-16"
-TAU = 100.0
-CAPTION = "a photo of two dogs that run along the beach"  # 12 tokens with start and end
-
-
-def published_loss(image: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """The losses by way of a softmax over yes and no."""
-    pairs = torch.stack([TAU * image @ yes.T, TAU * image @ no.T], dim=-1)
-    p_no = pairs.softmax(dim=-1)[..., 1]
-    diagonal = torch.eye(len(image), dtype=torch.bool)
-    own, others = p_no[diagonal], p_no[~diagonal]
-    tso = (2 - (2 - 2 * (yes * no).sum(dim=-1) + TSO_EPSILON).sqrt()).mean()
-    return 0.5 * (-(1 - own).log().mean() - others.log().mean() + tso)
+WORDS = ("two", "dogs", "that", "run", "along", "a", "beach", "with", "their", "red", "ball")
+LR = 1e-5
+T = TypeVar("T")
 
 
-def median_seconds(step: Callable[[], Tensor], repeats: int) -> tuple[float, float]:
-    """Median time of a step after one to warm up, and the loss of that first one."""
-    loss = step().item()
-    times = []
+def draw_captions(num: int, lengths: str) -> list[str]:
+    """Captions of 14 tokens each, or of 5 to 20 tokens (start and end included).
+
+    Args:
+        num: How many.
+        lengths: "equal" or "mixed".
+    """
+    num_words = [12 if lengths == "equal" else 3 + number * 7 % 16 for number in range(num)]
+    return [
+        " ".join(WORDS[(number + place) % len(WORDS)] for place in range(words))
+        for number, words in enumerate(num_words)
+    ]
+
+
+class Contest:
+    """The same weights and the same pairs in both forms.
+
+    Args:
+        args: Of the command line.
+        batch_size: Pairs a step.
+        lengths: Of the captions, see `draw_captions`.
+    """
+
+    def __init__(self, args: argparse.Namespace, batch_size: int, lengths: str) -> None:
+        torch.manual_seed(0)
+        self.fabric = Fabric(accelerator=args.device, devices=1, precision=args.precision)
+        base = build_base(open_clip.get_model_config(args.model) or {}, name=args.model)
+        model = CLIPN(base)
+        model.add_no_tower()
+        self.model = model.to(self.fabric.device)
+        self.published = PublishedTeaching(model, args.model)
+        self.published_optimizer = self.published.build_optimizer(lr=LR)
+        self.config = TrainConfig(
+            pairs=PairsConfig(source=""), model="", out_dir=Path(), lr=LR, precision=args.precision
+        )
+        optimizer = build_optimizer(self.model.no_tower, self.config)
+        self.trainee, self.optimizer = self.fabric.setup(self.model.no_tower, optimizer)
+
+        self.tokens = model.tokenizer(draw_captions(batch_size, lengths)).to(model.device)
+        self.images = torch.randn(batch_size, 3, *[model.visual.image_size[0]] * 2).to(model.device)
+        self.prompt_ids = torch.arange(batch_size) % 17
+        with torch.inference_mode(), self.fabric.autocast():
+            image, yes = model.encode_image(self.images), model.encode_text(self.tokens)
+        pairs = EmbeddedPairs(
+            image=image.clone().cpu(),
+            yes=yes.clone().cpu(),
+            tokens=model.text.cut(self.tokens).cpu(),
+            caption_keys=torch.arange(batch_size),
+            class_ids=torch.full((batch_size,), -1),
+        )
+        self.batch = build_batch(pairs, self.prompt_ids)
+
+    def published_step(self) -> float:
+        """A step as published; its loss."""
+        with self.fabric.autocast():
+            loss = self.published.losses(
+                self.images, self.tokens, self.prompt_ids.to(self.images.device)
+            )
+        self.published_optimizer.zero_grad()
+        loss.backward()
+        self.published_optimizer.step()
+        return loss.item()
+
+    def our_step(self) -> float:
+        """A step of ours; its loss."""
+        total = self.our_gradients()
+        self.optimizer.step()
+        return total
+
+    def our_gradients(self) -> float:
+        """A step of ours without its last part, AdamW; its loss."""
+        assert self.model.no_tower is not None
+        clear_gradients(self.model.no_tower)
+        losses = take_gradients(
+            self.trainee, self.batch, fabric=self.fabric, tau=self.model.tau, config=self.config
+        )
+        return losses.total.item()
+
+    def tower_alone(self) -> None:
+        """Forward and backward of our no tower."""
+        assert self.model.no_tower is not None
+        clear_gradients(self.model.no_tower)
+        prompt_ids = self.prompt_ids.to(self.model.device)
+        no = self.trainee(self.batch.tokens.to(self.model.device), prompt_ids)
+        self.fabric.backward(no, gradient=torch.ones_like(no))
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def count_operations(self) -> int:
+        """Operations of the no tower's forward and backward, two for a multiplication and its sum.
+
+        PyTorch does not count what oneDNN does, so they are counted in its own products.
+        """
+        threshold, products.MIN_SIZE = products.MIN_SIZE, 1 << 62
+        with FlopCounterMode(display=False) as counter:
+            self.tower_alone()
+        products.MIN_SIZE = threshold
+        return counter.get_total_flops()
+
+
+def build_batch(pairs: EmbeddedPairs, prompt_ids: Tensor) -> Batch:
+    """All pairs as one rank's batch."""
+    rows = torch.arange(len(pairs.image))
+    return Batch(
+        rows=rows.numpy(),
+        pairs=pairs,
+        tokens=pairs.tokens,
+        prompt_ids=prompt_ids,
+        text_of_pair=rows,
+    )
+
+
+def time_in_turn(
+    steps: Sequence[Callable[[], T]], repeats: int
+) -> tuple[list[T], list[list[float]]]:
+    """Take steps in turn: what a first round gave, and the seconds of each in the rounds after."""
+    outcomes = [step() for step in steps]
+    times: list[list[float]] = [[] for _ in steps]
     for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2], loss
+        for step, own in zip(steps, times, strict=True):
+            start = time.perf_counter()
+            step()
+            own.append(time.perf_counter() - start)
+    return outcomes, times
+
+
+def compare(args: argparse.Namespace, batch_size: int, lengths: str) -> Contest:
+    """Take both steps in turn and print how they compare."""
+    contest = Contest(args, batch_size, lengths)
+    losses, (published, ours) = time_in_turn(
+        [contest.published_step, contest.our_step], args.repeats
+    )
+    ratios = [old / new for old, new in zip(published, ours, strict=True)]
+    print(
+        f"{batch_size} pairs, captions of {lengths} length, {contest.batch.tokens.shape[1]} tokens "
+        f"at most\n"
+        f"  published {median(published):.2f} s ({batch_size / median(published):.1f} pairs/s), "
+        f"ours {median(ours):.3f} s ({batch_size / median(ours):.1f} pairs/s)\n"
+        f"  {median(ratios):.1f} times as fast (range {min(ratios):.1f} to {max(ratios):.1f}); "
+        f"loss {losses[0]:.6f} and {losses[1]:.6f}",
+        flush=True,
+    )
+    return contest
+
+
+def print_parts(contest: Contest, repeats: int) -> None:
+    """Print what our step is made of, and the no tower's share of the machine's matmul rate."""
+    device, dtype = contest.model.device, torch.float32
+    if contest.config.precision == "bf16-mixed":
+        dtype = torch.bfloat16
+    a, b = torch.randn(2, 2048, 2048, device=device, dtype=dtype)
+
+    def multiply() -> None:
+        a @ b.T
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    timed: list[Callable[[], object]] = [contest.tower_alone, contest.our_gradients]
+    timed += [contest.optimizer.step, multiply, lambda: products.linear(a, b)]
+    _, times = time_in_turn(timed, max(5, repeats))
+    tower, gradients, update, by_torch, by_linear = (median(own) for own in times)
+    rate = contest.count_operations() / tower / 1e9
+    print(
+        f"  no tower, forward and backward: {tower:.3f} s; losses and the rest "
+        f"{max(0.0, gradients - tower):.3f} s; AdamW {update:.3f} s"
+    )
+    for name, other in (("torch.matmul", by_torch), ("clipn.products.linear", by_linear)):
+        ceiling = 2 * 2048**3 / other / 1e9
+        print(
+            f"  no tower {rate:.0f} GFLOP/s: {rate / ceiling:.0%} of {name}'s {ceiling:.0f} "
+            "(2048 x 2048 x 2048)",
+            flush=True,
+        )
 
 
 def main() -> None:
     """Time both steps side by side and print their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="ViT-B-16")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     args = parser.parse_args()
-    torch.manual_seed(0)
-    model = CLIPN(build_base(open_clip.get_model_config(ARCHITECTURE), name=ARCHITECTURE))
-    model.add_no_tower()
-    assert model.no_tower is not None
-    start = {name: tensor.clone() for name, tensor in model.no_tower.state_dict().items()}
-    captions = [f"{CAPTION} {number}" for number in range(args.batch_size)]
-    full = model.tokenizer(captions)
-    cut = model.tokenize(captions)
-    images = torch.randn(args.batch_size, 3, 224, 224)
-    with torch.inference_mode():
-        cached_image, cached_yes = model.encode_image(images), model.encode_text(cut)
-    cached_image, cached_yes = cached_image.clone(), cached_yes.clone()
-
-    def normalise(features: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(features, dim=-1)
-
-    def published_step() -> Tensor:
-        tower, pool = model.no_tower.text, model.no_tower.prompts
-        with torch.no_grad():
-            image, yes = model.encode_image(images), normalise(model.text(full))
-        loss = published_loss(image, yes, normalise(tower(full, pool.mean(dim=0, keepdim=True))))
-        return update(loss)
-
-    def our_step() -> Tensor:
-        return update(clipn_loss(cached_image, cached_yes, model.no_tower(cut), tau=TAU).total)
-
-    def update(loss: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    results = {}
-    for name, step in (("published", published_step), ("ours", our_step)):
-        model.no_tower.load_state_dict(start)
-        optimizer = torch.optim.AdamW(model.no_tower.parameters(), lr=1e-5)
-        results[name] = median_seconds(step, args.repeats)
-    (published, published_value), (ours, our_value) = results["published"], results["ours"]
-    print(
-        f"{ARCHITECTURE}, {args.batch_size} pairs, captions of {cut.shape[1]} tokens, "
-        f"{torch.get_num_threads()} threads, median of {args.repeats}\n"
-        f"published step {published:.2f} s ({args.batch_size / published:.1f} pairs/s)\n"
-        f"our step       {ours:.2f} s ({args.batch_size / ours:.1f} pairs/s)\n"
-        f"ratio          {published / ours:.1f}\n"
-        f"loss           {published_value:.6f} and {our_value:.6f}"
-    )
+    where = f"{torch.get_num_threads()} threads"
+    if args.device == "cuda":
+        where = torch.cuda.get_device_name()
+    print(f"{args.model}, {args.precision}, {where}, median of {args.repeats}")
+    for batch_size in args.batch_sizes:
+        for lengths in ("equal", "mixed"):
+            print_parts(compare(args, batch_size, lengths), args.repeats)
 
 
 if __name__ == "__main__":
