@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import open_clip
 import torch
@@ -37,6 +37,7 @@ from clipn.training.step import clear_gradients, take_gradients
 WORDS = ("two", "dogs", "that", "run", "along", "a", "beach", "with", "their", "red", "ball")
 LR = 1e-5
 T = TypeVar("T")
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 def draw_captions(num: int, lengths: str) -> list[str]:
@@ -57,22 +58,32 @@ class Contest:
     """The same weights and the same pairs in both forms.
 
     Args:
-        args: Of the command line.
+        architecture: open_clip's name.
         batch_size: Pairs a step.
         lengths: Of the captions, see `draw_captions`.
+        device: "cpu" or "cuda".
+        precision: Of both.
     """
 
-    def __init__(self, args: argparse.Namespace, batch_size: int, lengths: str) -> None:
+    def __init__(
+        self,
+        architecture: str,
+        batch_size: int,
+        lengths: str,
+        *,
+        device: str = "cpu",
+        precision: Precision = "32-true",
+    ) -> None:
         torch.manual_seed(0)
-        self.fabric = Fabric(accelerator=args.device, devices=1, precision=args.precision)
-        base = build_base(open_clip.get_model_config(args.model) or {}, name=args.model)
+        self.fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        base = build_base(open_clip.get_model_config(architecture) or {}, name=architecture)
         model = CLIPN(base)
         model.add_no_tower()
         self.model = model.to(self.fabric.device)
-        self.published = PublishedTeaching(model, args.model)
+        self.published = PublishedTeaching(model, architecture)
         self.published_optimizer = self.published.build_optimizer(lr=LR)
         self.config = TrainConfig(
-            pairs=PairsConfig(source=""), model="", out_dir=Path(), lr=LR, precision=args.precision
+            pairs=PairsConfig(source=""), model="", out_dir=Path(), lr=LR, precision=precision
         )
         optimizer = build_optimizer(self.model.no_tower, self.config)
         self.trainee, self.optimizer = self.fabric.setup(self.model.no_tower, optimizer)
@@ -108,10 +119,11 @@ class Contest:
         self.optimizer.step()
         return total
 
-    def our_gradients(self) -> float:
+    def our_gradients(self, *, clear: bool = True) -> float:
         """A step of ours without its last part, AdamW; its loss."""
         assert self.model.no_tower is not None
-        clear_gradients(self.model.no_tower)
+        if clear:
+            clear_gradients(self.model.no_tower)
         losses = take_gradients(
             self.trainee, self.batch, fabric=self.fabric, tau=self.model.tau, config=self.config
         )
@@ -167,7 +179,7 @@ def time_in_turn(
 
 def compare(args: argparse.Namespace, batch_size: int, lengths: str) -> Contest:
     """Take both steps in turn and print how they compare."""
-    contest = Contest(args, batch_size, lengths)
+    contest = Contest(args.model, batch_size, lengths, device=args.device, precision=args.precision)
     losses, (published, ours) = time_in_turn(
         [contest.published_step, contest.our_step], args.repeats
     )
