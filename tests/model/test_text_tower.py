@@ -126,6 +126,23 @@ def test_checkpointing_recomputes_every_block_but_the_last_and_changes_nothing()
     assert all(torch.equal(*both) for both in zip(*gradients, strict=True))
 
 
+def test_token_gradients_that_are_added_to_others_have_the_same_bits_every_time():
+    torch.set_num_threads(4)
+    tower = TextTower(_clip())
+    tokens = _captions([40] * 200)  # of 60 words, so each of them occurs often
+    table = tower.token_embedding.weight
+    gradients = []
+    for _ in range(6):
+        table.grad = torch.ones_like(table)
+        tower(tokens).square().sum().backward()
+        assert not table.grad.is_sparse
+        gradients.append(table.grad)
+    table.grad = None
+    tower(tokens).square().sum().backward()
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+    torch.testing.assert_close(gradients[0], table.grad + 1, atol=1e-4, rtol=1e-5)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(("pooling", "text"), POOLINGS)
 def test_prompts_at_every_position_leave_the_cut_exact(pooling: str, text: dict[str, Any]):
