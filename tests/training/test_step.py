@@ -1,6 +1,11 @@
 """What makes a step smaller or faster leaves its outcome as it is."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -163,3 +168,21 @@ def test_a_run_may_go_on_with_less_memory(configure, fresh_model, read_log):
         train(configure(), model=fresh_model(), on_step=interrupt)
     train(configure(micro_batch_size=2, grad_checkpointing=True), model=fresh_model())
     assert [line["step"] for line in read_log()] == list(range(1, 10))
+
+
+def test_two_ranks_with_unequal_micro_batches_have_the_gradients_of_one_process(tmp_path):
+    script = Path(__file__).with_name("step_of_ranks.py")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    subprocess.run(
+        [*launcher, "--nproc-per-node", "2", str(script), str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    reports = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("rank-*.json"))]
+    assert len(reports) == 2
+    for report in (step for rank in reports for step in rank):
+        assert report["num_ranks"] == 2
+        assert report["loss"] < 1e-6
+        assert report["gradients"] < 1e-5
