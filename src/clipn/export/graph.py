@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clipn.detector import Detector
+from clipn.export.metadata import Banks
 from clipn.predictions import Rule
 from clipn.scores import SCORES, Score
 from clipn.scores.arguments import read_arguments
@@ -88,6 +90,13 @@ class DetectorGraph(nn.Module):
         self.scores = simple_scores(has_no=no is not None, own=detector.score_name)
         self.rules = tuple(score for score in self.scores if score.refuses is not None)
 
+    def bank_inputs(self, banks: Banks) -> dict[str, Float[np.ndarray, "classes dim"]]:
+        """The detector's own classes, as what a file takes besides images, by name."""
+        rows = {"bank_yes": self.bank_yes, "bank_no": self.bank_no}
+        if banks == "constant":
+            return {}
+        return {name: bank.numpy() for name, bank in rows.items() if bank is not None}
+
     def forward(
         self,
         image: Float[Tensor, "batch 3 height width"],
@@ -101,7 +110,15 @@ class DetectorGraph(nn.Module):
             bank_yes: Other classes than the detector's own, L2-normalised.
             bank_no: Their "no".
         """
-        embedding = F.normalize(self.visual(image).float(), dim=-1)
+        return self.judge(F.normalize(self.visual(image).float(), dim=-1), bank_yes, bank_no)
+
+    def judge(
+        self,
+        embedding: Float[Tensor, "batch dim"],
+        bank_yes: Float[Tensor, "classes dim"] | None = None,
+        bank_no: Float[Tensor, "classes dim"] | None = None,
+    ) -> GraphOutputs:
+        """All that follows the image tower; see `forward`."""
         yes = self.bank_yes if bank_yes is None else bank_yes
         no = self.bank_no if bank_no is None else bank_no
         cosines = embedding.double() @ yes.double().T

@@ -46,6 +46,8 @@ class ExportMetadata:
         model_fingerprint: See `CLIPN.fingerprint`.
         detector_fingerprint: A hash of the model, the banks, the score and what decides.
         calibration: Where the threshold is from: tpr and num_images; None if it was given.
+        agreement: In int8: the mean cosine of embeddings to those in float32, over the images that
+            it was calibrated with.
     """
 
     package_version: str
@@ -66,6 +68,7 @@ class ExportMetadata:
     model_fingerprint: str
     detector_fingerprint: str
     calibration: dict[str, Any] | None = None
+    agreement: float | None = None
 
     def __post_init__(self) -> None:
         if self.score not in self.scores:

@@ -131,7 +131,6 @@ class _OpenVinoSession:
             self._model = core.compile_model(self._graph, "CPU", options)
         except RuntimeError as error:
             raise ModelError(f"{path} cannot be opened by OpenVINO: {error}") from error
-        self._outputs = [output.get_any_name() for output in self._model.outputs]
 
     @property
     def metadata(self) -> str | None:
@@ -143,4 +142,6 @@ class _OpenVinoSession:
         """See `Session`."""
         request = self._model.create_infer_request()
         results = request.infer(dict(inputs))
-        return {name: np.array(results[name]) for name in self._outputs}
+        # Where it has merged nodes, an output goes by the names of all of them.
+        named = {output: output.get_names() for output in self._model.outputs}
+        return {name: np.array(results[one]) for one, names in named.items() for name in names}
