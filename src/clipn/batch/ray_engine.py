@@ -89,21 +89,21 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        counts = (
-            # A block each, so that every partition is scheduled on its own.
-            ray.data.range(len(partitions), override_num_blocks=len(partitions)).map_batches(
-                _PartitionMaker,
-                batch_size=1,
-                fn_constructor_args=(output, self.worker, np.asarray(partitions)),
-                compute=ray.data.ActorPoolStrategy(
-                    min_size=self.min_workers,
-                    max_size=self.max_workers,
-                    # One at work and one waiting: more would keep the last ones from idle actors.
-                    max_tasks_in_flight_per_actor=2,
-                ),
-                num_cpus=self.num_cpus,
-                num_gpus=self.num_gpus,
-            )
+        items = [{"partition": number} for number in partitions]
+        # A block each, so that every partition is scheduled on its own. The items come from here,
+        # and not from tasks that read, which would wait for a processor that an actor has taken.
+        counts = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            _PartitionMaker,
+            batch_size=1,
+            fn_constructor_args=(output, self.worker),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=self.min_workers,
+                max_size=self.max_workers,
+                # One at work and one waiting: more would keep the last ones from idle actors.
+                max_tasks_in_flight_per_actor=2,
+            ),
+            num_cpus=self.num_cpus,
+            num_gpus=self.num_gpus,
         )
         for row in counts.iter_rows():
             yield PartitionCount(**{name: int(value) for name, value in row.items()})
@@ -112,11 +112,10 @@ class RayEngine:
 class _PartitionMaker:
     """What lives in an actor."""
 
-    def __init__(self, output: str, options: WorkerOptions, partitions: np.ndarray) -> None:
+    def __init__(self, output: str, options: WorkerOptions) -> None:
         self._scorer = PartitionScorer(output, options)
-        self._partitions = partitions
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Make the partitions of a batch."""
-        counts = [asdict(self._scorer(int(self._partitions[row]))) for row in batch["id"]]
+        counts = [asdict(self._scorer(int(number))) for number in batch["partition"]]
         return {name: np.array([count[name] for count in counts]) for name in counts[0]}
