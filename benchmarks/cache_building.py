@@ -6,7 +6,9 @@ The towers' own speed is that of their forward passes over pixels and tokens tha
 memory. The cache has to read a tar, decode JPEG files of 256 to 512 pixels (crops of real
 photographs), resize and normalise them, tokenise captions of 3 to 25 words, and write float16.
 Beside it the plain way: an image is decoded when its batch comes up, and every caption is padded to
-77 tokens. Weights are random. The two are timed in turn; ratios are of the same run.
+77 tokens. Weights are random. The ways are timed in turn; ratios are of the same round. CPU time
+says how much work there is besides the towers', also where others use the machine (set
+OMP_WAIT_POLICY=passive then, or threads that wait are counted as work).
 """
 
 import argparse
@@ -54,11 +56,11 @@ def write_tar(path: Path, num_images: int) -> Path:
     return path
 
 
-def seconds(work: Callable[[], None]) -> float:
-    """How long something takes."""
-    start = time.perf_counter()
+def seconds(work: Callable[[], None]) -> tuple[float, float]:
+    """How long something takes, by the clock and in CPU time of all threads."""
+    start, cpu_start = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 class Ways:
@@ -124,8 +126,9 @@ def main() -> None:
         ways = Ways(model, shard, settings, Path(name))
         works = (ways.run_image_tower, ways.run_text_tower, ways.build, ways.build_plainly)
         ways.build()  # to warm up
+        # (rounds, ways, clock and CPU time)
         rounds = np.array([[seconds(work) for work in works] for _ in range(args.repeats)])
-    image, text, built, plain = args.num_images / np.median(rounds, axis=0)
+    image, text, built, plain = args.num_images / np.median(rounds[:, :, 0], axis=0)
     towers = rounds[:, 0] + rounds[:, 1]
     print(
         f"{args.model}, {args.num_images} pairs in batches of {args.batch_size}, "
@@ -133,15 +136,18 @@ def main() -> None:
         f"median of {args.repeats}\n"
         f"image tower alone  {image:7.1f} images/s\n"
         f"yes tower alone    {text:7.1f} captions/s\n"
-        f"both towers        {args.num_images / np.median(towers):7.1f} pairs/s\n"
-        f"cache              {built:7.1f} pairs/s, {share(towers / rounds[:, 2])} of the towers\n"
-        f"the plain way      {plain:7.1f} pairs/s, {share(towers / rounds[:, 3])} of the towers"
+        f"both towers        {args.num_images / np.median(towers[:, 0]):7.1f} pairs/s\n"
+        f"cache              {built:7.1f} pairs/s, {share(towers / rounds[:, 2])}\n"
+        f"the plain way      {plain:7.1f} pairs/s, {share(towers / rounds[:, 3])}"
     )
 
 
 def share(ratios: np.ndarray) -> str:
-    """The median of ratios, and their range."""
-    return f"{np.median(ratios):.0%} ({ratios.min():.0%} to {ratios.max():.0%})"
+    """The medians of ratios to the towers' speed, and their ranges."""
+    by_clock, by_cpu = (
+        f"{np.median(column):.0%} ({column.min():.0%} to {column.max():.0%})" for column in ratios.T
+    )
+    return f"{by_clock} of the towers by the clock, {by_cpu} in CPU time"
 
 
 if __name__ == "__main__":
