@@ -52,7 +52,7 @@ Decoding: TypeAlias = Literal["exact", "reduced"]
 
 Bound of "reduced": with the compact model, the cosine of an embedding to the exact one is above
 0.999 (mean 0.9999), and a pixel that the tower sees moves by half a step of 255 on average.
-`benchmarks/photo_folder.py` measures both."""
+`benchmarks/folder_speed.py` measures both."""
 
 # Only formats with a signature, so that arbitrary bytes are never taken for pixels, and none that
 # Pillow hands to another program (EPS to Ghostscript).
