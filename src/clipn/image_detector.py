@@ -109,7 +109,7 @@ class ImageDetector(ABC):
             DataError: If an image cannot be read.
             NotCalibratedError: If nothing decides yet.
         """
-        rule = self._decided_rule()
+        rule = self.decided_rule()
         items = tuple(self.stream(images, on_error=on_error))
         return Predictions(
             items=items, score_name=self.score_name, rule=rule, threshold=self.threshold
@@ -124,7 +124,7 @@ class ImageDetector(ABC):
         """Answer for more images than memory holds, one after the other; see `predict`."""
         if on_error not in ("raise", "keep"):
             raise ValueError(f"on_error must be 'raise' or 'keep'; got {on_error!r}.")
-        self._decided_rule()
+        self.decided_rule()
         return self._stream(images, on_error)
 
     def _stream(
@@ -202,7 +202,12 @@ class ImageDetector(ABC):
         self.rule = "threshold"
         return self.threshold
 
-    def _decided_rule(self) -> Rule:
+    def decided_rule(self) -> Rule:
+        """What decides.
+
+        Raises:
+            NotCalibratedError: If nothing does yet.
+        """
         if self.rule is None:
             raise NotCalibratedError(
                 f"The score {self.score_name!r} has no decision rule of its own: calibrate "

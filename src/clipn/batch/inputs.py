@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, get_args
 
 from fsspec import AbstractFileSystem
@@ -110,12 +110,12 @@ def _find_images(fs: AbstractFileSystem, path: str) -> list[dict[str, Any]]:
     if isinstance(fs, LocalFileSystem):
         return [fs.info(str(image)) for image in find_images([path])]
     folders: Any = [path] if fs.isdir(path) else fs.glob(path)
-    found = (entry for folder in folders for entry in _find(fs, folder))
+    found = ((folder, entry) for folder in folders for entry in _find(fs, folder))
     return [
         entry
-        for entry in found
+        for folder, entry in found
         if _name(entry).lower().endswith(SUFFIXES["images"])
-        and not any(part.startswith(".") for part in PurePosixPath(entry["name"]).parts)
+        and "/." not in entry["name"].removeprefix(folder)
     ]
 
 
@@ -138,16 +138,16 @@ def _describe(
 ) -> InputFiles:
     root = path if fs.isdir(path) else _shared_folder([entry["name"] for entry in entries])
     # Sorted, as file systems list in whatever order they like.
-    files = sorted((entry["name"][len(root) :].lstrip("/"), entry) for entry in entries)
-    names = tuple(name for name, _ in files)
-    sizes = tuple(int(entry["size"]) for _, entry in files)
+    files = sorted(entries, key=lambda entry: entry["name"])
+    names = tuple(entry["name"][len(root) :].lstrip("/") for entry in files)
+    sizes = tuple(int(entry["size"]) for entry in files)
     return InputFiles(
         kind=kind,
         fs=fs,
         root=root,
         names=names,
         sizes=sizes,
-        fingerprint=digest_of(names, sizes, tuple(_version(entry) for _, entry in files)),
+        fingerprint=digest_of(names, sizes, tuple(map(_version, files))),
     )
 
 

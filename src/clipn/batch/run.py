@@ -25,7 +25,7 @@ from clipn.batch.progress import Progress, Tally
 from clipn.batch.scorer import DETECTOR, read_count
 from clipn.batch.store import Store
 from clipn.detector import Detector
-from clipn.errors import DataError, ModelError, NotCalibratedError
+from clipn.errors import DataError, ModelError
 
 __all__ = ["Manifest", "score_images"]
 
@@ -93,12 +93,9 @@ def score_images(
     if existing not in get_args(Existing):
         raise ValueError(f"existing must be one of {get_args(Existing)}; got {existing!r}.")
     options, store, began = options or BatchOptions(), Store.open(output), time.monotonic()
-    if detector.rule is None:
-        raise NotCalibratedError(
-            f"The score {detector.score_name!r} has no decision rule of its own: calibrate the "
-            "detector on images of your classes, or give it a threshold."
-        )
-    detector.judge(options.extra_scores)  # says so here if one cannot be taken
+    # Both say here what would end every worker.
+    detector.decided_rule()
+    detector.judge(options.extra_scores)
     plan = _prepare(store, source, detector, options, existing)
     tally = Tally(plan, on_progress)
     there = set(store.names("part-*.parquet"))

@@ -1,0 +1,79 @@
+"""A real Ray cluster, in processes of this machine."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from clipn import Detector
+from clipn.batch import BatchOptions, WorkerOptions, score_images
+from clipn.errors import DataError
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install clipn[ray]")
+
+# What Ray's own modules do when they are imported or end is not ours to mend.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=100 * 2**20,
+        )
+        yield
+        ray.shutdown()
+        gc.collect()  # what Ray has left open is told of here, and not in other tests
+    assert not ray.is_initialized()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_cluster_makes_the_rows_that_this_process_makes(
+    tmp_path: Path,
+    tars: Path,
+    detector: Detector,
+    options: BatchOptions,
+    read_rows: Callable[[Path], pa.Table],
+):
+    from clipn.batch.ray_engine import RayEngine
+
+    options = replace(options, embeddings="float32", extra_scores=("msp",))
+    engine = RayEngine(min_workers=2, max_workers=2, worker=WorkerOptions(num_threads=1))
+    there = score_images(tars, tmp_path / "there", detector, options=options, engine=engine)
+    here = score_images(tars, tmp_path / "here", detector, options=options)
+    assert read_rows(tmp_path / "there").equals(read_rows(tmp_path / "here"))
+    assert replace(there, seconds=0) == replace(here, seconds=0)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_stops_a_worker_is_said_as_here(tmp_path: Path):
+    from clipn.batch.ray_engine import RayEngine
+
+    with pytest.raises(DataError, match=r"plan.json cannot be read"):
+        list(RayEngine().run(str(tmp_path), [0]))
+
+
+def test_numbers_that_cannot_be_are_refused():
+    from clipn.batch.ray_engine import RayEngine
+
+    with pytest.raises(ValueError, match="got 3 and 2"):
+        RayEngine(min_workers=3, max_workers=2)
+    with pytest.raises(ValueError, match="num_gpus must not be negative; got -1"):
+        RayEngine(num_gpus=-1)
