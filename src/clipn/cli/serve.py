@@ -3,10 +3,12 @@
 import logging
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipn.cli.inputs import DetectorOptions, check_device, read_class_names, read_lines
+from clipn.serving.replica_options import ReplicaOptions
 from clipn.serving.settings import TOKEN_VARIABLE, Settings, read_token
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class Options(DetectorOptions):
 
     detector: Path | None = None
     """A detector folder from `clipn calibrate`, instead of --classes, --model and --score; or a
-    file from `clipn export`."""
+    file from `clipn export`. A file that takes its classes as input gets them from the detector
+    folder that --classes names."""
 
     runtime: Literal["torch", "onnx", "openvino"] | None = None
     """What runs the detector: torch for folders and models, onnx or openvino for exported files."""
@@ -48,6 +51,12 @@ class Options(DetectorOptions):
     limits: Settings = field(default_factory=Settings)
     """What a request may hold, and what may wait."""
 
+    engine: Literal["local", "ray"] = "local"
+    """One process, or replicas on a Ray cluster (needs clipn[ray])."""
+
+    ray: ReplicaOptions = field(default_factory=ReplicaOptions)
+    """With --engine ray: how many replicas, and what each takes and reserves."""
+
 
 def run(options: Options) -> int:
     """Serve until a signal ends it; returns the exit code."""
@@ -59,7 +68,9 @@ def run(options: Options) -> int:
             file=sys.stderr,
         )
     _start_log(options.log)
-    engine, class_sets = _open_engine(options)
+    if options.engine == "ray":
+        return _run_replicas(options, settings)
+    engine, class_sets = open_engine(options)
     from clipn.serving.app import create_app
     from clipn.serving.server import Server
 
@@ -78,6 +89,30 @@ def run(options: Options) -> int:
     return 0 if server.started else 1
 
 
+def _run_replicas(options: Options, settings: Settings) -> int:
+    """Serve on a Ray cluster; each replica opens the engine for itself."""
+    if options.port == 0:
+        raise ValueError("--port 0 takes a free port of one process; name one for --engine ray.")
+    try:
+        from clipn.serving.ray_serve import run_replicas
+    except ImportError as error:
+        raise ValueError(f'--engine ray needs Ray: pip install "clipn[ray]" ({error}).') from error
+
+    def tell(address: str) -> None:
+        """Say where, once somebody can ask."""
+        print(f"clipn serves {options.ray.replicas} replicas at {address}", flush=True)
+
+    run_replicas(
+        partial(open_engine, options),
+        settings=settings,
+        options=options.ray,
+        host=options.host,
+        port=options.port,
+        on_ready=tell,
+    )
+    return 0
+
+
 def _start_log(which: Literal["requests", "problems"]) -> None:
     """Lines of JSON on stderr."""
     from clipn.serving.envelope import JsonLines
@@ -89,10 +124,16 @@ def _start_log(which: Literal["requests", "problems"]) -> None:
     logging.getLogger("clipn.serving.requests").setLevel(level)
 
 
-def _open_engine(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
-    """The engine that the options mean, and the class sets that they bring."""
-    is_file = options.detector is not None and options.detector.is_file()
-    if not is_file and options.runtime not in (None, "torch"):
+def open_engine(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
+    """Open the engine that the options mean, and the class sets that they bring.
+
+    Raises:
+        ClipnError: If model, detector or file cannot be read.
+        ValueError: If options do not fit each other.
+    """
+    if options.detector is not None and options.detector.is_file():
+        return _open_file(options.detector, options)
+    if options.runtime not in (None, "torch"):
         raise ValueError(
             f"--runtime {options.runtime} runs exported files: clipn export, then --detector FILE."
         )
@@ -100,7 +141,7 @@ def _open_engine(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]
         return _open_model(options)
     if options.classes is not None:
         raise ValueError("--detector brings its own classes; leave --classes out.")
-    return _open_detector(options.detector, options)
+    return _open_folder(options.detector, options)
 
 
 def _open_model(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
@@ -130,7 +171,7 @@ def _open_model(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]"
     return engine, class_sets
 
 
-def _open_detector(folder: Path, options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
+def _open_folder(folder: Path, options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
     """A detector folder: its classes and its decision are the default."""
     from clipn.detector import Detector
     from clipn.serving.torch_engine import TorchEngine, describe_detector
@@ -139,3 +180,20 @@ def _open_detector(folder: Path, options: Options) -> "tuple[Engine, dict[str, C
     detector.decoding = options.decoding
     engine = TorchEngine.from_detector(detector, name=str(folder))
     return engine, {"default": describe_detector(detector)}
+
+
+def _open_file(path: Path, options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
+    """An exported file, without torch."""
+    if options.runtime == "torch":
+        raise ValueError(f"{path} is an exported file, which torch does not run; leave --runtime.")
+    if options.device != "cpu":
+        raise ValueError(f"Exported files run on the CPU; got --device {options.device}.")
+    from clipn.export.onnx_detector import OnnxDetector
+    from clipn.serving.onnx_engine import OnnxEngine
+
+    runtime = options.runtime or "onnx"
+    detector = OnnxDetector(
+        path, classes=options.classes, runtime=runtime, decoding=options.decoding
+    )
+    engine = OnnxEngine(detector, name=path.name, runtime=runtime)
+    return engine, {"default": engine.class_set}

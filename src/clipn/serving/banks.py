@@ -43,11 +43,11 @@ class Banks:
             ProblemError: If they cannot be embedded, or too many lists wait.
         """
         known = self._engine.info.class_names
-        if known is not None and not set(names) <= set(known):
+        if known is not None and names != known:
             raise ProblemError(
                 "invalid-request",
-                "This detector knows only the classes that it was exported with; see the class "
-                'set "default".',
+                f"This detector knows only the {len(known)} classes that it was exported with; "
+                'leave classes out, or name the class set "default".',
             )
         future = self._banks.get(names)
         if future is None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from clipn.serving.schemas import Decider, ScoreName
 
-__all__ = ["Engine", "EngineInfo", "Verdicts"]
+__all__ = ["Engine", "EngineInfo", "Verdicts", "as_score"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,3 +147,20 @@ class Engine(Protocol):
             top_k: How many classes to tell about; fewer where there are fewer.
         """
         ...
+
+
+def as_score(name: str) -> ScoreName:
+    """A score that the service can take, by its name.
+
+    Raises:
+        ValueError: If it takes no such score.
+
+    Example:
+        >>> as_score("atd")
+        'atd'
+    """
+    known: tuple[ScoreName, ...] = get_args(ScoreName)
+    for score in known:
+        if score == name:
+            return score
+    raise ValueError(f"The service takes the scores {', '.join(known)}; got {name!r}.")

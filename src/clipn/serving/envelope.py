@@ -11,6 +11,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from clipn.serving.problems import METHODS
 from clipn.serving.service import Service
 
 __all__ = ["Envelope", "JsonLines"]
@@ -73,8 +74,8 @@ class Envelope:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-        # Any word may be a method; only those that some route knows are worth a counter.
-        method = scope["method"] if route != UNKNOWN_ROUTE else "any"
+        # Any word may be a method, but only these are worth a counter.
+        method = scope["method"] if scope["method"] in METHODS else "other"
         metrics = self._service.metrics
         metrics.requests.labels(route=route, method=method, status=status).inc()
         metrics.request_seconds.labels(route=route).observe(seconds)

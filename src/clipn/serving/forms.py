@@ -6,6 +6,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from clipn.serving.problems import ProblemError
+from clipn.serving.schemas import FieldError
 
 __all__ = ["IMAGE_FIELD", "Form", "read_form"]
 
@@ -96,6 +97,12 @@ class Form:
                 raise ProblemError(
                     "invalid-request", f"A form may have {self._max_fields} fields beside images."
                 )
+        elif b"filename" not in options:
+            raise ProblemError(
+                "invalid-request",
+                "An image must be sent as a file, with a file name.",
+                errors=[FieldError(pointer=f"/{IMAGE_FIELD}", detail="It is no file.")],
+            )
         elif len(self.images) >= self._max_images:
             raise ProblemError(
                 "too-many-images", f"A request may have at most {self._max_images} images."

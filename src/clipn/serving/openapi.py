@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 # Which problems an operation may have, beside a token that is missing.
 PROBLEMS: Mapping[tuple[str, str], tuple[int, ...]] = {
-    ("post", "/v1/detect"): (400, 404, 408, 413, 415, 422, 500, 503, 504),
+    ("post", "/v1/detect"): (400, 404, 408, 409, 413, 415, 422, 500, 503, 504),
     ("get", "/v1/classes"): (500,),
     ("get", "/v1/classes/{name}"): (404, 422, 500),
     ("put", "/v1/classes/{name}"): (400, 409, 412, 413, 415, 422, 500, 503, 504),
@@ -111,10 +111,6 @@ def _input_schemas(settings: Settings) -> dict[str, Json]:
     }
     for schema in (request, form):
         schema["properties"][IMAGE_FIELD]["maxItems"] = settings.images
-        schema["anyOf"] = [
-            {"properties": {name: {"type": "null"}}} for name in ("classes", "class_set")
-        ]
-    form["anyOf"] = [{"not": {"required": [name]}} for name in ("classes", "class_set")]
     for schema in (request, form, content):
         names = schema["properties"]["classes"]
         names = next((one for one in names.get("anyOf", ()) if one.get("type") == "array"), names)

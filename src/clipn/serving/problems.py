@@ -8,12 +8,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from clipn.serving.schemas import FieldError, Problem
 
-__all__ = ["PROBLEM_TYPE", "Kind", "ProblemError", "add_handlers", "field_errors"]
+__all__ = ["METHODS", "PROBLEM_TYPE", "Kind", "ProblemError", "add_handlers", "field_errors"]
 
 PROBLEM_TYPE = "application/problem+json"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 # fmt: off
 Kind = Literal[
@@ -36,7 +38,7 @@ KINDS: Mapping[Kind, tuple[int, str]] = {
     "too-many-images": (413, "Too many images"),
     "unsupported-media-type": (415, "Unsupported media type"),
     "invalid-request": (422, "Request not accepted"),
-    "not-calibrated": (422, "Nothing decides"),
+    "not-calibrated": (409, "Nothing decides"),
     "internal-error": (500, "Internal error"),
     "queue-full": (503, "Queue full"),
     "deadline": (504, "Deadline passed"),
@@ -110,7 +112,18 @@ async def _answer_http(request: Request, error: Any) -> Response:
         "method-not-allowed": f"{request.method} is not allowed at this path.",
     }
     detail = details.get(kind, str(error.detail))
-    return _answer(request, ProblemError(kind, detail, headers=error.headers))
+    # The framework names the methods of one route, but several may share a path.
+    headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
+    return _answer(request, ProblemError(kind, detail, headers=headers))
+
+
+def _allowed_methods(request: Request) -> str:
+    scopes = {method: {**request.scope, "method": method} for method in sorted(METHODS)}
+    return ", ".join(
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 async def _answer_validation(request: Request, error: Any) -> Response:

@@ -172,8 +172,6 @@ async def resolve(options: DetectOptions, service: Service) -> Resolved:
     class_set = None
     if options.classes is None:
         class_set = service.class_sets.get(options.class_set or DEFAULT_CLASS_SET)
-    elif options.class_set is not None:
-        raise ProblemError("invalid-request", "Give either classes or class_set, not both.")
     score, rule, threshold = decide(
         options, None if class_set is None else class_set.content, service.engine.info
     )

@@ -10,22 +10,25 @@
     GET    /metrics               Prometheus text
 
 `POST /v1/detect` takes a `DetectRequest` as JSON, or multipart/form-data: one part `images` an
-image (its filename is its name), and the other fields of `DetectRequest` as text, `classes` once
-for each name. Every error is a `Problem` (application/problem+json). With a token, everything
-under /v1 and /metrics wants "Authorization: Bearer TOKEN" and answers 401 without it. The web page
-is served at / and its other files beside it (/app.js, /style.css); it needs no token to load.
+image (its file name is the image's name), and the other fields of `DetectRequest` as text,
+`classes` once for each name. Every error is a `Problem` (application/problem+json). With a token,
+everything under /v1 and /metrics wants "Authorization: Bearer TOKEN" and answers 401 without it.
+The web page is served at / and its other files beside it (/app.js, /style.css); it needs no token
+to load.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 ScoreName = Literal["atd", "ctw", "msp", "max_logit", "energy", "mcm"]
 RuleName = Literal["ctw", "atd"]
 Decider = Literal["ctw", "atd", "threshold"]
 
 # No control characters; something to see at both ends.
-_PRINTABLE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+_SPACES = r"\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_VISIBLE, _ANY = rf"[^\x00-\x20\x7f-\x9f{_SPACES}]", r"[^\x00-\x1f\x7f-\x9f]"
+_PRINTABLE = rf"^{_VISIBLE}({_ANY}*{_VISIBLE})?$"
 SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
@@ -33,6 +36,11 @@ ClassName = Annotated[
     str, Field(min_length=1, pattern=_PRINTABLE, examples=["tabby cat"], title="Class name")
 ]
 SetName = Annotated[str, Field(pattern=SET_NAME, examples=["pets"], title="Name of a class set")]
+
+
+def _whole(value: object) -> object:
+    """JSON knows no difference between 5 and 5.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Model(BaseModel):
@@ -58,7 +66,10 @@ class DetectOptions(_Model):
         None, description='Which class set to look for; by default the one named "default".'
     )
     classes: list[ClassName] | None = Field(
-        None, min_length=1, description="Class names of this request alone, instead of a class set."
+        None,
+        min_length=1,
+        description="Class names of this request alone; they go before every class set.",
+        json_schema_extra={"uniqueItems": True},
     )
     score: ScoreName | None = Field(
         None,
@@ -72,7 +83,7 @@ class DetectOptions(_Model):
         description="Refuse images that score below it. It goes before every rule and before the "
         "class set's own threshold.",
     )
-    top_k: int = Field(
+    top_k: Annotated[int, BeforeValidator(_whole)] = Field(
         5,
         ge=1,
         le=1000,

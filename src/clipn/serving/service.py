@@ -63,6 +63,7 @@ class Service:
         self._initial_class_sets, self._is_started = class_sets, False
         for name, description, value in (
             ("queue_images", "Images waiting or worked on.", lambda: self.batcher.num_images),
+            ("queue_decoded", "Images waiting for the tower.", lambda: self.batcher.num_decoded),
             ("queue_bytes", "Bytes of bodies held.", lambda: self.bodies.num_held),
             ("queue_banks", "Lists of classes to embed.", lambda: self.banks.num_waiting),
         ):

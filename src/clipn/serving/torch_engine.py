@@ -15,7 +15,7 @@ from clipn.judge import Judge
 from clipn.model import CLIPN, ClassBank
 from clipn.model.clipn import HOW_TO_GET_A_NO
 from clipn.scores import get_score
-from clipn.serving.engine import EngineInfo, Verdicts
+from clipn.serving.engine import EngineInfo, Verdicts, as_score
 from clipn.serving.schemas import ClassSetContent, Decider, ScoreName
 
 __all__ = ["TorchEngine", "describe_detector"]
@@ -94,7 +94,7 @@ class TorchEngine:
         return cls(
             model,
             name=name,
-            score=_as_score(detector.score_name),
+            score=as_score(detector.score_name),
             # The hand-crafted variant pairs them with negated ones, which a detector does not keep.
             templates=None if model.variant == "handcrafted" else templates,
             bank=detector.bank,
@@ -155,15 +155,7 @@ def describe_detector(detector: Detector) -> ClassSetContent:
     """
     return ClassSetContent(
         classes=list(detector.class_names),
-        score=_as_score(detector.score_name),
+        score=as_score(detector.score_name),
         rule=detector.rule if detector.rule in ("ctw", "atd") else None,
         threshold=detector.threshold,
     )
-
-
-def _as_score(name: str) -> ScoreName:
-    known: tuple[ScoreName, ...] = get_args(ScoreName)
-    for score in known:
-        if score == name:
-            return score
-    raise ValueError(f"The service takes {', '.join(known)}; the detector has the score {name!r}.")

@@ -11,19 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from clipn.cli.demo import find_pictures
-
 MILLISECONDS = 60_000  # a browser beside other tests is slow, and nothing here measures it
 expect.set_options(timeout=MILLISECONDS)
-
-CLASSES = ("tabby cat", "espresso", "school bus", "pizza", "sports car")
-# The cat is refused by a hair, the coffee and the retina are named.
-PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "retina.jpg")
 
 
 @pytest.fixture(scope="session")
 def address(serve: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    """Where the application is served as it comes."""
+    """Where the application is served as it comes, without any class set."""
     with serve() as address:
         yield address
 
@@ -135,23 +129,10 @@ def screen(open_page: Open) -> Screen:
     return screen
 
 
-@pytest.fixture(scope="session")
-def photos() -> Sequence[Path]:
-    """Four of scikit-image's photographs."""
-    by_name = {path.name: path for path in find_pictures()}
-    return [by_name[name] for name in PHOTOS]
-
-
 @pytest.fixture
-def filled(screen: Screen, photos: Sequence[Path]) -> Screen:
+def filled(screen: Screen, photos: Sequence[Path], class_names: Sequence[str]) -> Screen:
     """The page with five classes and answers for the four photographs."""
-    screen.type_classes(*CLASSES)
+    screen.type_classes(*class_names)
     screen.choose(*photos)
     screen.settle(len(photos))
     return screen
-
-
-@pytest.fixture
-def class_names() -> Sequence[str]:
-    """The classes of `filled`."""
-    return CLASSES

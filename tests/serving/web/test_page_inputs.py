@@ -1,10 +1,14 @@
 """How class names and pictures get into the page: typed, chosen, dropped, pasted, photographed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+
+from clipn.serving.schemas import ClassSetContent
+from clipn.serving.torch_engine import TorchEngine
 
 DRAW_TO_CLIPBOARD = """async () => {
     const canvas = document.createElement("canvas");
@@ -206,3 +210,21 @@ def test_files_stay_in_memory(screen, photos, class_names, tmp_path):
 
     screen.settle(1)
     assert screen.labels == ["espresso"]
+
+
+def test_classes_that_cannot_be_others_are_shown_and_not_typed(
+    open_page, serve, compact_model, class_names, photos
+):
+    engine = TorchEngine(compact_model)
+    engine.info = replace(engine.info, class_names=tuple(class_names))
+    content = ClassSetContent(classes=list(class_names), score=None, rule=None, threshold=None)
+    with serve(engine=engine, initial={"default": content}) as address:
+        screen = open_page(address)
+        box = screen.role("textbox", "Classes")
+
+        expect(box).to_have_value("\n".join(class_names))
+        expect(box).to_have_attribute("readonly", "")
+        screen.choose(photos[1])
+
+        screen.settle(1)
+        assert screen.labels == ["espresso"]

@@ -42,6 +42,8 @@ async function start() {
     byId("about").textContent = `${detector.name} · clipn ${version}`;
     const options = detector.scores.map((score) => new Option(SCORES[score].name, score));
     byId("score").replaceChildren(...options);
+    byId("classes").readOnly = !detector.takes_classes;
+    if (!detector.takes_classes) byId("classes-hint").textContent = "This detector knows only these.";
     await offerClassSets(detector.default_class_set);
   } catch (error) {
     report(error, start);
