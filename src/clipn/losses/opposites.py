@@ -17,8 +17,9 @@ from torch.autograd.function import once_differentiable
 from clipn.losses.matching import PairKeys, match_pairs
 from clipn.products import linear
 
-# Elements of a block; four such matrices are held at once.
-BLOCK_SIZE = 1 << 22
+# Elements of a block: 64 MiB in float32. A few such matrices are held at once; the smaller they
+# are, the more often the gradient of all captions is gone through.
+BLOCK_SIZE = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
