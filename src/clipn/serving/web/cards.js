@@ -59,7 +59,8 @@ export class Card {
   showError(reason) {
     this.#answer = null;
     this.#part("table").hidden = true;
-    this.#say({ kind: "failed", label: "no answer", score: "", why: reason });
+    const why = reason[0].toUpperCase() + reason.slice(1);
+    this.#say({ kind: "failed", label: "no answer", score: "", why });
   }
 
   /**
