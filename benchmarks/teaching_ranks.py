@@ -54,6 +54,7 @@ def make_batch(size: int, *, rank: int, dim: int) -> Batch:
         tokens=tokens,
         prompt_ids=torch.randint(17, (size,), generator=generator),
         text_of_pair=torch.arange(size),
+        seed=0,
     )
 
 
