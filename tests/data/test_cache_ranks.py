@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,12 +29,12 @@ def run_to_its_end(command: list[str]) -> str:
     """Run a command and all its children; none of them outlives the deadline."""
     process = subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
         output, _ = process.communicate(timeout=DEADLINE)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.terminate()  # torchrun ends its ranks, which have sessions of their own
         output, _ = process.communicate()
         pytest.fail(f"it hung:\n{output}")
     assert process.returncode == 0, output

@@ -1,7 +1,6 @@
 """A rank that is killed, a restart by torchrun, a stop by torchrun, and the rest in one process."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,12 +28,12 @@ def output(configure, base_folder, pairs_file, tmp_path):
     own_store = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     process = subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1", **own_store},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
         return process.communicate(timeout=DEADLINE)[0]
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.terminate()  # torchrun ends its ranks, which have sessions of their own
         return pytest.fail(f"it hung:\n{process.communicate()[0]}")
 
 

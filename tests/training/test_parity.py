@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -85,7 +84,7 @@ def run_to_their_end(commands: Sequence[list[str]]) -> None:
     processes = [
         subprocess.Popen(
             command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stderr=subprocess.STDOUT, text=True,
         )
         for command in commands
     ]  # fmt: skip
@@ -93,7 +92,7 @@ def run_to_their_end(commands: Sequence[list[str]]) -> None:
         outputs = [process.communicate(timeout=DEADLINE)[0] for process in processes]
     except subprocess.TimeoutExpired:
         for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.terminate()  # torchrun ends its ranks, which have sessions of their own
         pytest.fail(f"it hung:\n{''.join(process.communicate()[0] for process in processes)}")
     assert [process.returncode for process in processes] == [0] * len(commands), outputs
 
