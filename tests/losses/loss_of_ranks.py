@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from clipn import distributed
 from clipn.losses import PairKeys, clipn_loss
 
-NUM_PAIRS, TAU = 24, 100.0
+NUM_PAIRS, TAU, PARTS = 24, 100.0, ("itbo", "tso", "ranking")
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
     expected = []
     for case_keys, hardness in cases:
         rows = no.clone().requires_grad_()
-        loss = clipn_loss(image, yes, rows, tau=TAU, keys=case_keys, hardness=hardness)
+        options = {"tau": TAU, "hardness": hardness, "parts": PARTS, "seed": 7}
+        loss = clipn_loss(image, yes, rows, keys=case_keys, **options)
         loss.total.backward()
         expected.append((torch.stack(loss).detach(), rows.grad))
 
@@ -36,7 +37,8 @@ def main() -> None:
     for (case_keys, hardness), (losses, gradient) in zip(cases, expected, strict=True):
         rows = no[own].clone().requires_grad_()
         own_keys = None if case_keys is None else case_keys.part(own)
-        share = clipn_loss(image[own], yes[own], rows, tau=TAU, keys=own_keys, hardness=hardness)
+        options = {"tau": TAU, "hardness": hardness, "parts": PARTS, "seed": 7}
+        share = clipn_loss(image[own], yes[own], rows, keys=own_keys, **options)
         share.total.backward()
         mean = distributed.total(torch.stack(share)) / num_ranks
         difference = rows.grad / num_ranks - gradient[own]

@@ -42,6 +42,7 @@ def part_of(pairs: EmbeddedPairs, prompt_ids: torch.Tensor, own: slice) -> Batch
         tokens=part.tokens,
         prompt_ids=prompt_ids[own],
         text_of_pair=text_of_pair,
+        seed=0,
     )
 
 

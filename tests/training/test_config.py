@@ -64,7 +64,7 @@ def test_betas_out_of_range_are_refused(betas):
 
 
 def test_a_run_without_any_loss_is_refused():
-    with pytest.raises(ValueError, match="at least one of 'itbo' and 'tso'; got none"):
+    with pytest.raises(ValueError, match="at least one of 'itbo', 'tso' and 'ranking'; got none"):
         config(losses=())
 
 

@@ -24,7 +24,7 @@ class PairKeys(NamedTuple):
         """The keys of all ranks, in rank order."""
         return PairKeys(distributed.gather(self.captions), distributed.gather(self.classes))
 
-    def part(self, which: slice) -> "PairKeys":
+    def part(self, which: slice | Int[Tensor, " some"]) -> "PairKeys":
         """The keys of some of the pairs."""
         return PairKeys(self.captions[which], self.classes[which])
 

@@ -8,7 +8,7 @@ loss of all: the loss is the mean of the shares, and so is its gradient.
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch  # noqa: F401  (for the examples)
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -16,12 +16,13 @@ from torch import Tensor
 from clipn import distributed
 from clipn.losses.matching import PairKeys
 from clipn.losses.opposites import Opposites, sum_over_opposites
+from clipn.losses.ranking import ranking
 
 TSO_EPSILON = (
     1e-4  # keeps the gradient of the distance finite where a caption and its "no" coincide
 )
 
-LossPart = Literal["itbo", "tso"]
+LossPart = Literal["itbo", "tso", "ranking"]
 
 
 class ItboLoss(NamedTuple):
@@ -32,12 +33,13 @@ class ItboLoss(NamedTuple):
 
 
 class ClipnLoss(NamedTuple):
-    """The total and its three terms, scalars."""
+    """The total and its terms, scalars; `ranking` is 0 where it is no part of the total."""
 
     total: Float[Tensor, ""]
     itbo_diagonal: Float[Tensor, ""]
     itbo_off_diagonal: Float[Tensor, ""]
     tso: Float[Tensor, ""]
+    ranking: Float[Tensor, ""]
 
 
 def itbo(
@@ -144,8 +146,11 @@ def clipn_loss(
     keys: PairKeys | None = None,
     hardness: float = 0.0,
     parts: Sequence[LossPart] = ("itbo", "tso"),
+    seed: int = 0,
 ) -> ClipnLoss:
     """What CLIPN trains on: 0.5 * (ITBO diagonal + ITBO off-diagonal + TSO).
+
+    On request `ranking`, which is not in the paper, is added to it or stands alone.
 
     Args:
         image: Image embeddings f.
@@ -154,7 +159,9 @@ def clipn_loss(
         tau: Temperature, exp(logit_scale).
         keys: See `itbo`.
         hardness: See `itbo`; 0 in the paper.
-        parts: What the total is made of; both in the paper. The others are measured all the same.
+        parts: What the total is made of; "itbo" and "tso" in the paper. These two are measured in
+            any case, "ranking" only where it is named.
+        seed: Of the draws of `ranking`; the same on every rank.
 
     Returns:
         The total and its terms.
@@ -168,4 +175,7 @@ def clipn_loss(
         ("itbo" in parts) * (binary_opposite.diagonal + binary_opposite.off_diagonal)
         + ("tso" in parts) * semantic_opposite
     )
-    return ClipnLoss(total, *binary_opposite, semantic_opposite)
+    ranks = torch.zeros_like(total)
+    if "ranking" in parts:
+        ranks = ranking(image, yes, no, tau=tau, keys=keys, seed=seed)
+    return ClipnLoss(total + ranks, *binary_opposite, semantic_opposite, ranks)

@@ -24,6 +24,7 @@ class Batch:
         prompt_ids: The prompt that each text drew, num_prompts meaning the mean of all; None where
             there are no prompts.
         text_of_pair: Which of the texts is each pair's own.
+        seed: Of what the losses draw; the same on all ranks.
     """
 
     rows: Int[np.ndarray, " batch"]
@@ -31,6 +32,7 @@ class Batch:
     tokens: Int[Tensor, "texts length"]
     prompt_ids: Int[Tensor, " texts"] | None
     text_of_pair: Int[Tensor, " batch"]
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,7 @@ class BatchPlan:
             tokens=pairs.tokens[first],
             prompt_ids=torch.from_numpy(prompt_ids[own][first]) if self.num_prompts else None,
             text_of_pair=torch.from_numpy(text_of_pair.reshape(-1)),
+            seed=int(generator.integers(2**63)),
         )
 
 

@@ -92,7 +92,7 @@ class TrainConfig:
     """How much more an opposite caption counts the more it resembles the image; 0 as published."""
 
     losses: tuple[LossPart, ...] = ("itbo", "tso")
-    """What is minimised."""
+    """What is minimised; "ranking" is not in the paper."""
 
     captions: Literal["per_pair", "per_class"] = "per_pair"
     """Whether each pair draws its caption, or all pairs of a class in a batch share one."""
@@ -149,7 +149,9 @@ class TrainConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1); got {self.betas}.")
         if not self.losses:
-            raise ValueError("losses must name at least one of 'itbo' and 'tso'; got none.")
+            raise ValueError(
+                "losses must name at least one of 'itbo', 'tso' and 'ranking'; got none."
+            )
 
     @property
     def embeddings_dir(self) -> Path:

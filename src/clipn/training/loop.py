@@ -49,7 +49,7 @@ class StepRecord:
         step: Steps done.
         num_steps: Steps of the whole run.
         epoch: Passes over the pairs, as a fraction.
-        loss: 0.5 * the sum of the three terms that follow.
+        loss: What is minimised: see `clipn.losses.clipn_loss`; the terms follow.
         lr: Learning rate of the step.
         pairs_per_second: Over all ranks, since the line before.
     """
@@ -61,6 +61,7 @@ class StepRecord:
     itbo_diagonal: float
     itbo_off_diagonal: float
     tso: float
+    ranking: float
     lr: float
     pairs_per_second: float
 
@@ -174,6 +175,7 @@ def _teach(
                 itbo_diagonal=losses.itbo_diagonal.item(),
                 itbo_off_diagonal=losses.itbo_off_diagonal.item(),
                 tso=losses.tso.item(),
+                ranking=losses.ranking.item(),
                 lr=lr,
                 pairs_per_second=plan.batch_size * (done - start_step) / max(now - start, 1e-9),
             )

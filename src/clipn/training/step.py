@@ -106,4 +106,5 @@ def _losses_of_embeddings(
         keys=PairKeys(_send(pairs.caption_keys, device), _send(pairs.class_ids, device)),
         hardness=config.hardness,
         parts=config.losses,
+        seed=batch.seed,
     )
