@@ -160,6 +160,7 @@ def build_batch(pairs: EmbeddedPairs, prompt_ids: Tensor) -> Batch:
         tokens=pairs.tokens,
         prompt_ids=prompt_ids,
         text_of_pair=rows,
+        seed=0,
     )
 
 
