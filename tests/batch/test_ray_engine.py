@@ -31,16 +31,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RAY_worker_niceness", "0")
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=100 * 2**20,
-        )
-        yield
-        ray.shutdown()
-        gc.collect()  # what Ray has left open is told of here, and not in other tests
+        try:
+            ray.init(
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=100 * 2**20,
+            )
+            yield
+        finally:
+            ray.shutdown()
+            gc.collect()  # what Ray has left open is told of here, and not in other tests
     assert not ray.is_initialized()
 
 

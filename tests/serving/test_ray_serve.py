@@ -60,14 +60,14 @@ def address() -> Iterator[str]:
             ("OMP_NUM_THREADS", "1"),
         ):
             patch.setenv(name, value)
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=100 * 2**20,
-        )
         try:
+            ray.init(
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=100 * 2**20,
+            )
             yield start_replicas(
                 partial(open_engine, Options(classes="tabby cat, espresso")),
                 settings=Settings(batch_size=4),
