@@ -43,12 +43,12 @@ def export(
         if name not in made:
             kind, _, decision = name.partition(" ")
             model = compact_model if kind == "compact" else _tiny_models[kind]
-            if decision == "threshold":
+            if decision.startswith("threshold"):
                 detector = Detector(model, NAMES, score="msp", threshold=0.5)
             elif decision == "nothing":
                 detector = Detector(model, NAMES, score="energy")
             else:
-                detector = Detector(model, NAMES, score=decision.removesuffix(" input"))
+                detector = Detector(model, NAMES, score=decision)
             path = tmp_path_factory.mktemp("exported") / "detector.onnx"
             export_detector(detector, path, banks="input" if "input" in decision else "constant")
             made[name] = detector, path

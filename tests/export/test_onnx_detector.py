@@ -34,7 +34,7 @@ def assert_same_answers(detector: Detector, exported: OnnxDetector, images: list
     assert found.threshold == expected.threshold
 
 
-@pytest.mark.parametrize("name", ["compact atd", "learnable atd", "learnable ctw"])
+@pytest.mark.parametrize("name", ["compact atd", "learnable atd"])
 def test_answers_are_those_of_the_detector(export, pictures, runtime: str, name: str):
     detector, path = export(name)
     assert_same_answers(detector, OnnxDetector(path, runtime=runtime), pictures)
@@ -82,7 +82,7 @@ def test_a_plain_clip_has_the_scores_that_need_no_no(export, pictures, runtime: 
 def test_classes_as_input_come_from_a_detector_folder(
     export, pictures, runtime: str, tmp_path: Path
 ):
-    detector, path = export("learnable atd input")
+    detector, path = export("learnable threshold input")
     other = Detector(detector.model, ["dog", "pizza", "violin", "rocket"], score="msp")
     other.calibrate(pictures[:4])
     other.threshold = float(np.median(other.score(pictures))) + 1e-3
@@ -97,7 +97,7 @@ def test_classes_as_input_come_from_a_detector_folder(
 
 def test_classes_of_another_model_are_refused(export, tmp_path: Path):
     compact, path_of_compact = export("compact atd")
-    _, path = export("learnable atd input")
+    _, path = export("learnable threshold input")
     compact.save(tmp_path)
     with pytest.raises(ModelError, match="another model"):
         OnnxDetector(path, classes=tmp_path)

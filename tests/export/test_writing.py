@@ -41,7 +41,7 @@ def test_a_file_has_the_promised_inputs_and_outputs(export):
 
 
 def test_banks_as_input_leave_the_number_of_classes_open(export):
-    exported = onnx.load(export("learnable atd input")[1])
+    exported = onnx.load(export("learnable threshold input")[1])
     shapes = read_shapes(exported.graph.input)
     assert shapes["bank_yes"] == shapes["bank_no"] == ["classes", 24]
     assert read_shapes(exported.graph.output)["logits_yes"] == ["batch", "classes"]
@@ -52,7 +52,7 @@ def test_what_is_not_there_is_no_output(export):
     assert list(outputs) == ["embedding", "logits_yes", "score", "scores"]
 
 
-@pytest.mark.parametrize("name", ["learnable atd", "learnable ctw", "learnable threshold"])
+@pytest.mark.parametrize("name", ["learnable atd", "learnable threshold"])
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_the_decision_in_the_file_is_that_of_the_detector(export, pictures, name: str, runtime):
     if runtime == "openvino":
@@ -80,12 +80,24 @@ def test_the_file_says_what_it_is_and_names_no_file_of_this_machine(export):
     assert not re.search(rb"\.py\W|site-packages", path.read_bytes())
 
 
-def test_a_threshold_is_left_out_where_classes_are_an_input(learnable_model: CLIPN, tmp_path: Path):
-    detector = Detector(learnable_model, ["cat", "dog"], threshold=0.5)
-    metadata = export_detector(detector, tmp_path / "a.onnx", banks="input")
+def test_a_threshold_is_left_out_where_classes_are_an_input(export):
+    exported = onnx.load(export("learnable threshold input")[1])
+    metadata = ExportMetadata.from_json(exported.metadata_props[0].value, what="it")
     assert (metadata.rule, metadata.threshold, metadata.class_names) == (None, None, ())
-    outputs = read_shapes(onnx.load(tmp_path / "a.onnx").graph.output)
-    assert "decision" not in outputs
+    assert "decision" not in read_shapes(exported.graph.output)
+
+
+@pytest.mark.parametrize("rule", ["ctw", "atd"])
+def test_the_graph_decides_by_the_rule_that_was_asked_for(
+    learnable_model: CLIPN, pictures, rule: str
+):
+    detector = Detector(learnable_model, ["cat", "espresso"], score="energy", rule=rule)
+    pixels = torch.stack([detector.preprocess(picture) for picture in pictures])
+    with torch.inference_mode():
+        decisions = DetectorGraph(detector)(pixels).decision
+    answers = detector.predict(pictures)
+    rows = [-1 if a.is_ood else detector.class_names.index(a.label) for a in answers]
+    assert decisions.tolist() == rows
 
 
 def test_a_file_that_answers_otherwise_is_not_kept(
