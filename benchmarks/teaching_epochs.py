@@ -1,6 +1,6 @@
 """Ten epochs as published, and ours with the building of the cache: both are really run.
 
-    python benchmarks/teaching_epochs.py [--pairs 64] [--epochs 10]
+    python benchmarks/teaching_epochs.py [--pairs 48] [--epochs 10]
 
 Both teach the same no tower of ViT-B-32's shape from the same JPEG files, in the same order, with
 the same prompts and learning rates, and write a checkpoint at their end. The published form decodes
@@ -94,9 +94,9 @@ def run_published(config: TrainConfig, model: CLIPN, folder: Path) -> list[float
 def main() -> None:
     """Run both and print how long they took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=48)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=24)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
