@@ -88,6 +88,12 @@ def resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, all threads together."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 async def watch_memory(pid: int, memory: list[tuple[int, float]], tally: Tally) -> None:
     """Note answered requests and memory of a process again and again."""
     while True:
@@ -110,6 +116,12 @@ class Tower:
         assert self._process.stdout is not None
         print(seconds, file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
+
+    def cpu_milliseconds(self, seconds: float) -> float:
+        """Processor time of an image."""
+        before = cpu_seconds(self._process.pid)
+        num_images = seconds * self.rate(seconds)
+        return 1000 * (cpu_seconds(self._process.pid) - before) / num_images
 
     def end(self) -> None:
         """End the process."""
@@ -177,6 +189,8 @@ class Round:
     alone: float
     beside: float
     """Beside an equal load, which is answered without a tower."""
+    cpu: float
+    """Processor milliseconds that the service used for an image."""
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -200,9 +214,11 @@ def measure(args: argparse.Namespace) -> None:
             tally, memory, rounds = asyncio.run(
                 hold(address, other_address, load, args, process.pid, tower)
             )
+            cpu = tower.cpu_milliseconds(TOWER_SECONDS)
         finally:
             tower.end()
         report_load(tally, memory, rounds, args)
+        print(f"processor time of the tower alone: {cpu:.1f} ms an image")
         report_end(
             asyncio.run(end(address, load, args, process)), tally, process, Path(folder) / "log"
         )
@@ -219,7 +235,9 @@ async def hold(
     alone = await asyncio.to_thread(tower.rate, TOWER_SECONDS)
     for _ in range(args.rounds):
         seconds = args.seconds / args.rounds
+        used = cpu_seconds(pid)
         tally = await run_clients(address, load, args.clients, seconds)
+        used = cpu_seconds(pid) - used
         whole.add(tally)
         rate = tally.statuses[200] / seconds
         equal = asyncio.create_task(
@@ -229,7 +247,14 @@ async def hold(
         beside = await asyncio.to_thread(tower.rate, TOWER_SECONDS)
         await equal
         before, alone = alone, await asyncio.to_thread(tower.rate, TOWER_SECONDS)
-        rounds.append(Round(service=rate * args.images, alone=(before + alone) / 2, beside=beside))
+        rounds.append(
+            Round(
+                service=rate * args.images,
+                alone=(before + alone) / 2,
+                beside=beside,
+                cpu=1000 * used / (tally.statuses[200] * args.images),
+            )
+        )
     watching.cancel()
     return whole, memory, rounds
 
@@ -258,10 +283,11 @@ def report_load(
         "service, images/s": [one.service for one in rounds],
         "tower alone, images/s": [one.alone for one in rounds],
         "tower beside an equal load, images/s": [one.beside for one in rounds],
+        "processor time of the service, ms an image": [one.cpu for one in rounds],
         "service / tower alone, %": [100 * one.service / one.alone for one in rounds],
         "service / tower beside, %": [100 * one.service / one.beside for one in rounds],
     }.items():
-        print(f"{name}: median {np.median(values):.0f}, {min(values):.0f} to {max(values):.0f}")
+        print(f"{name}: median {np.median(values):.4g}, {min(values):.4g} to {max(values):.4g}")
 
 
 async def end(

@@ -4,11 +4,13 @@ import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 import torch
 from PIL import Image
 
 from clipn.detector import Detector
+from clipn.serving.torch_engine import TorchEngine
 
 
 def as_json(*files: bytes) -> list[dict[str, str]]:
@@ -69,14 +71,10 @@ def test_classes_come_with_their_yes_and_no_the_likeliest_first(
 
 
 def test_a_plain_clip_answers_with_a_threshold_and_knows_no_no(serve, detect, files, plain_model):
-    from clipn.serving.torch_engine import TorchEngine
-
-    with serve(engine=TorchEngine(plain_model, name="plain")) as address:
-        import httpx
-
-        with httpx.Client(base_url=address) as client:
-            answer = detect(client, files[0], classes=["cat", "dog"], threshold="0")
-            refused = detect(client, files[0], classes=["cat", "dog"], score="atd")
+    engine = TorchEngine(plain_model, name="plain")
+    with serve(engine=engine) as address, httpx.Client(base_url=address, timeout=60) as client:
+        answer = detect(client, files[0], classes=["cat", "dog"], threshold="0")
+        refused = detect(client, files[0], classes=["cat", "dog"], score="atd")
     (one,) = answer.json()["answers"]
     assert answer.json()["score"] == "msp"
     assert {best["p_no"] for best in one["classes"]} == {None}

@@ -1,5 +1,7 @@
 """Whatever is wrong is answered with a problem of its kind."""
 
+import base64
+
 import httpx
 import pytest
 
@@ -120,8 +122,6 @@ def test_a_failure_is_logged_and_tells_nothing(
         client.base_url = address
         answer = detect(client, bytes.fromhex("47494638376101"), classes="cat")
         assert answer.json()["answers"][0]["error"]  # an image that is none needs no tower
-        import base64
-
         answer = detect(client, base64.b64decode(DOT), classes="cat")
 
     expect_problem(answer, 500, "internal-error")
