@@ -4,7 +4,7 @@
 
 The towers are as step 1 left them; the token rows that its captions never touched are zero. Without
 a checkpoint they are those of the shipped model, in half precision: step 2 can be repeated without
-step 1. The temperature is ours to choose, since no ranking of classes depends on it.
+step 1. The order of the classes does not depend on the temperature, so another one may be tried.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from classes import TEMPLATES
 from clipn.model import CLIPN, build_base, load_model, save_model
 
 ARCHITECTURE = Path(__file__).with_name("architecture.json")
-TAU = 8.0  # step 1 learned 12.35; chosen on held-out images, with the "no" that is taught at it
 
 
 def read_clip(checkpoint: Path) -> CLIPN:
@@ -47,11 +46,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, help="of step 1; the shipped model by default")
-    parser.add_argument("--tau", type=float, default=TAU, help="what cosines are multiplied by")
+    parser.add_argument("--tau", type=float, help="temperature; the one of step 1 by default")
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
     model = read_clip(args.checkpoint) if args.checkpoint else read_shipped()
-    model.logit_scale.data.fill_(math.log(args.tau))
+    if args.tau is not None:
+        model.logit_scale.data.fill_(math.log(args.tau))
     save_model(model, args.out_dir)
     print(f"{args.out_dir}: tau {model.tau:.2f}, {len(model.known_tokens)} known tokens")
 
