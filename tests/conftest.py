@@ -1,13 +1,16 @@
 """What the tests share: the data beside the checkout, and small models with random weights."""
 
 import copy
+import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 
 from clipn.model import CLIPN, build_base
 
@@ -43,6 +46,21 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, one for all pages: Playwright cannot be started twice in a process."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is absent: apt install chromium")
+    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    if os.geteuid() == 0:  # its own sandbox does not start for root, as in containers
+        options.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

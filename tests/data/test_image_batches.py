@@ -1,6 +1,7 @@
 """Streams of images as batches: order, threads, and what cannot be read."""
 
 import threading
+from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -101,11 +102,19 @@ def test_an_endless_stream_is_read_only_a_little_ahead():
     batches.close()
 
 
-def count_threads() -> int:
-    return sum(thread.name.startswith("clipn-images") for thread in threading.enumerate())
+@pytest.fixture
+def count_threads() -> Callable[[], int]:
+    """Counts the threads that read images, without those that other tests have left."""
+    others = set(threading.enumerate())
+
+    def count_threads() -> int:
+        own = set(threading.enumerate()) - others
+        return sum(thread.name.startswith("clipn-images") for thread in own)
+
+    return count_threads
 
 
-def test_stopping_early_stops_the_threads():
+def test_stopping_early_stops_the_threads(count_threads):
     batches = load_batches((flat(1) for _ in count()), to_pixels, batch_size=2, num_workers=3)
     next(batches)
     assert count_threads() > 0
@@ -113,7 +122,7 @@ def test_stopping_early_stops_the_threads():
     assert count_threads() == 0
 
 
-def test_an_error_of_the_stream_itself_comes_through():
+def test_an_error_of_the_stream_itself_comes_through(count_threads):
     def broken():
         yield flat(0)
         raise KeyError("the database has gone")
@@ -123,7 +132,7 @@ def test_an_error_of_the_stream_itself_comes_through():
     assert count_threads() == 0
 
 
-def test_an_unexpected_error_of_preprocess_comes_through():
+def test_an_unexpected_error_of_preprocess_comes_through(count_threads):
     def broken(image):
         raise ZeroDivisionError("a mistake in the program")
 

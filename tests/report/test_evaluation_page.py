@@ -1,30 +1,15 @@
 """The report as a browser shows it."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from clipn.data.image_sets import ImageSet
 from clipn.report.evaluation import write_report
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is absent: apt install chromium")
-
 LONG = "a_very_long_name_without_any_blank_that_no_telephone_can_show_in_one_line"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Chromium's own sandbox does not start for root, as in containers.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

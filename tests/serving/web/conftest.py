@@ -1,7 +1,5 @@
 """The service's page in a real browser, on a real server with the compact model."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 MILLISECONDS = 60_000  # a browser beside other tests is slow, and nothing here measures it
 expect.set_options(timeout=MILLISECONDS)
@@ -20,20 +18,6 @@ def address(serve: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """Where the application is served as it comes, without any class set."""
     with serve() as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is absent: apt install chromium")
-    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    if os.geteuid() == 0:  # its own sandbox does not start for root, as in containers
-        options.append("--no-sandbox")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        yield browser
-        browser.close()
 
 
 @dataclass(frozen=True, kw_only=True)
