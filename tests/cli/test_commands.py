@@ -168,6 +168,8 @@ def test_detect_goes_on_past_unreadable_images_and_names_them(
         (["PHOTOS", *CLASSES, "--model", "nowhere"], 1, "There is no model 'nowhere'"),
         (["PHOTOS", *CLASSES, "--score", "msp", "--model", "MODEL"], 1, "no decision rule"),
         (["PHOTOS", *CLASSES, "--detector", "x"], 2, "brings its own classes"),
+        (["PHOTOS", "--detector", "x", "--rule", "ctw"], 2, "as it was saved; leave --rule out"),
+        (["PHOTOS", "--detector", "x", "--threshold", "1"], 2, "leave --threshold out"),
         (["PHOTOS", "--detector", "x"], 1, "is no detector folder"),
         (["PHOTOS", *CLASSES, "--templates", "none.txt", "--model", "MODEL"], 1, "none.txt"),
         (["PHOTOS", *CLASSES, "--device", "gpu9", "--model", "MODEL"], 2, "--device gpu9"),

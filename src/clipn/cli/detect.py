@@ -102,6 +102,9 @@ def _open_detector(options: Options) -> "ImageDetector":
         return build_detector(options, rule=options.rule, threshold=options.threshold)
     if options.classes is not None:
         raise ValueError("--detector brings its own classes; leave --classes out.")
+    for name in ("rule", "threshold"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"A detector folder decides as it was saved; leave --{name} out.")
     detector = Detector.load(options.detector, device=check_device(options.device))
     detector.decoding = options.decoding
     return detector
