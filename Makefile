@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/ready
 # Ray, servers and browsers leave threads and handlers behind in a process.
 ALONE := tests/batch tests/serving tests/report/test_evaluation_page.py
+# These signal the very process that they run in.
+SIGNALS := tests/training/test_stopping.py
 
 .PHONY: help setup lock fix check test demo bench
 
@@ -33,8 +35,9 @@ check: setup  ## style, types, layers
 	$(BIN)/lint-imports
 
 test: setup  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE) $(SIGNALS))
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ALONE)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SIGNALS)
 
 demo: setup  ## the compact model on real photographs
 	$(BIN)/clipn demo
