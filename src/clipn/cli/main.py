@@ -32,6 +32,9 @@ EXAMPLES = (
     "clipn detect more-photos/ --detector my-detector",
     "clipn eval cifar10 --data-root data/ --out-dir results",
 )
+EXTRAS = {"serve": "serve", "batch": "batch", "export": "export"}
+"""The extra of the package that a command needs."""
+
 DONE, KNOWN_ERROR, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -72,8 +75,8 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
 
     from clipn.errors import ClipnError, StopRequested
 
-    module = importlib.import_module(f"clipn.cli.{name.replace('-', '_')}")
     try:
+        module = importlib.import_module(f"clipn.cli.{name.replace('-', '_')}")
         options = tyro.cli(
             module.Options, args=arguments, prog=f"clipn {name}", description=module.__doc__
         )
@@ -85,6 +88,14 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         return WRONG_USAGE
     except ClipnError as error:
         _complain(f"clipn {name}: {error}")
+        return KNOWN_ERROR
+    except ModuleNotFoundError as error:
+        if name not in EXTRAS:
+            raise
+        _complain(
+            f"clipn {name}: {error.name} is not installed: "
+            f'pip install "clipn[{EXTRAS[name]}]" brings what this command needs.'
+        )
         return KNOWN_ERROR
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to be said to it.
