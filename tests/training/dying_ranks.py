@@ -17,18 +17,25 @@ from clipn.training.batches import Batch, BatchPlan
 read = BatchPlan.read
 
 
+def stop_all(signum: signal.Signals) -> None:
+    """Signal torchrun, and wait for what it passes on, so that the step of the end is certain.
+
+    A signal may come to any thread, and before the main one waits; the pipe tells in each case.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    os.kill(os.getppid(), signum)
+    os.read(reader, 1)
+
+
 def read_or_end(plan: BatchPlan, step: int, **part: Any) -> Batch:
     """Read a batch, and meet what happens in that step."""
     attempt, rank = (int(os.environ[name]) for name in ("TORCHELASTIC_RESTART_COUNT", "RANK"))
     if (attempt, rank, step) == (0, 1, 4):
         os.kill(os.getpid(), signal.SIGKILL)
     if (attempt, rank, step) == (1, 0, 6):
-        # Wait for what torchrun passes on, so that the step at which the run ends is certain.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        os.kill(os.getppid(), signal.SIGTERM)
-        signal.sigwait({signal.SIGTERM})
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        signal.raise_signal(signal.SIGTERM)
+        stop_all(signal.SIGTERM)
     return read(plan, step, **part)
 
 
