@@ -60,7 +60,7 @@ def test_shards_are_put_together_in_order_with_tokens_as_wide_as_the_longest(
 
 def test_views_differ_and_come_again_with_their_seed(open_csv_pairs, build, plain_model, arrays_of):
     shards = open_csv_pairs(CAPTIONS)
-    options = {"augment": plain_model.augmentation(min_scale=0.2), "num_views": 3}
+    options = {"augment": plain_model.augmentation("strong"), "num_views": 3}
     state = torch.get_rng_state()
     build(shards, folder="first", seed=1, **options)
     assert torch.equal(torch.get_rng_state(), state)
@@ -80,7 +80,7 @@ def test_neither_threads_nor_batches_change_the_views(
     open_csv_pairs, build, plain_model, arrays_of, changes
 ):
     shards = open_csv_pairs(CAPTIONS)
-    options = {"augment": plain_model.augmentation(min_scale=0.2), "num_views": 3}
+    options = {"augment": plain_model.augmentation("strong"), "num_views": 3}
     build(shards, folder="one", **options)
     build(shards, folder="other", **options, **changes)
     atol = 0 if "num_workers" in changes else 1e-6
@@ -90,7 +90,7 @@ def test_neither_threads_nor_batches_change_the_views(
 def test_more_views_begin_with_the_same(open_csv_pairs, build, plain_model, arrays_of):
     shards = open_csv_pairs(CAPTIONS)
     for num_views in (2, 3):
-        augment = plain_model.augmentation(min_scale=0.2)
+        augment = plain_model.augmentation("strong")
         build(shards, folder=str(num_views), augment=augment, num_views=num_views)
     two, three = arrays_of("2")["image"], arrays_of("3")["image"]
     np.testing.assert_allclose(three[:, :2], two, atol=1e-6)
@@ -115,7 +115,7 @@ def test_an_image_is_read_once_for_all_its_views(build, plain_model, jpeg):
 def test_the_views_of_two_shards_are_drawn_apart(build, plain_model, arrays_of, jpeg):
     pair = Pair(key="0", image=jpeg(0), captions=("a dog",))
     shards = [ListShard(name=name, reads=[[pair]]) for name in ("a", "b")]
-    build(shards, augment=plain_model.augmentation(min_scale=0.2), num_views=2)
+    build(shards, augment=plain_model.augmentation("strong"), num_views=2)
     assert len({view.tobytes() for view in arrays_of()["image"].reshape(4, -1)}) == 4
 
 
@@ -289,9 +289,9 @@ def test_other_data_are_refused(open_csv_pairs, build):
 
 def test_another_augmentation_is_refused(open_csv_pairs, build, plain_model):
     shards = open_csv_pairs(CAPTIONS)
-    build(shards, augment=plain_model.augmentation(min_scale=0.5), num_views=2)
-    with pytest.raises(DataError, match=r"augment 'random crop, min_scale 0\.5' instead of"):
-        build(shards, augment=plain_model.augmentation(min_scale=0.9), num_views=2)
+    build(shards, augment=plain_model.augmentation("strong"), num_views=2)
+    with pytest.raises(DataError, match=r"augment 'random crop, min_scale 0\.25, flip_"):
+        build(shards, augment=plain_model.augmentation("weak"), num_views=2)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """The ranking term: the logistic bound of ATD's AUROC over drawn vocabularies."""
 
 import math
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from clipn.losses import PairKeys, clipn_loss, ranking
-from clipn.losses.ranking import MIN_KNOWN, _atd_logits
+from clipn.losses.ranking import MIDDLE, MIDDLE_WEIGHT, MIN_KNOWN, _atd_logits, _disorder
 from clipn.metrics import auroc
 from clipn.scores import atd
 
@@ -33,7 +34,20 @@ def test_where_probabilities_round_to_one_images_are_still_ranked(embeddings):
 
 def test_a_tower_that_says_nothing_ranks_by_chance(embeddings):
     image, yes, _ = embeddings
-    assert ranking(image, yes, yes, tau=10.0).item() == pytest.approx(math.log(2), abs=1e-12)
+    expected = math.log(2) / 2 + 0.03 * 2**2
+    assert ranking(image, yes, yes, tau=10.0).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_only_the_middle_of_both_sides_is_held_in_place():
+    torch.manual_seed(0)
+    above, below = torch.randn(2, 30, dtype=torch.float64) + torch.tensor([[5.0], [0.0]])
+    centred = MIDDLE - (above.mean() + below.mean()) / 2
+    least = _disorder(above + centred, below + centred)
+    pairs = [math.log1p(math.exp(2 * (b - a))) / 2 for a in above for b in below]
+    assert least.item() == pytest.approx(sum(pairs) / len(pairs), rel=1e-12)
+    for shift in (-3.0, 1.0):
+        moved = _disorder(above + centred + shift, below + centred + shift)
+        assert (moved - least).item() == pytest.approx(MIDDLE_WEIGHT * shift**2, rel=1e-9)
 
 
 def test_minimising_it_orders_images_of_vocabularies_that_were_never_drawn():
@@ -60,14 +74,14 @@ def test_minimising_it_orders_images_of_vocabularies_that_were_never_drawn():
     assert score(11) > 0.88
 
 
-def test_pairs_of_one_class_are_known_together(embeddings):
+def test_pairs_of_one_class_are_known_together(embeddings, monkeypatch):
     image, yes, no = embeddings
     classes = torch.arange(60) % 6
     keys = PairKeys(torch.arange(60), classes)
     # With three known of six classes, half of the images are: never an image against its own class.
     same = yes[classes]
-    loss = ranking(same, same, -same, tau=50.0, keys=keys)
-    assert loss.item() < 1e-6
+    monkeypatch.setattr(sys.modules["clipn.losses.ranking"], "MIDDLE_WEIGHT", 0.0)
+    assert ranking(same, same, -same, tau=50.0, keys=keys).item() < 1e-6
     assert ranking(same, same, -same, tau=50.0).item() > 0.1
     assert image.shape == no.shape
 

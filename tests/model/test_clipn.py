@@ -55,6 +55,7 @@ def test_a_plain_clip_asked_for_no_says_how_to_get_one(plain_model: CLIPN):
     [
         ({"variant": "learned"}, "'learnable' or 'handcrafted'; got 'learned'"),
         ({"num_prompts": -3}, "num_prompts must not be negative; got -3"),
+        ({"start": "random", "variant": "handcrafted"}, "'same' or 'opposite'; got 'random'"),
     ],
 )
 def test_a_no_tower_of_no_known_kind_is_refused(
@@ -67,6 +68,7 @@ def test_a_no_tower_of_no_known_kind_is_refused(
     with pytest.raises(ValueError, match=message):
         plain_model.add_no_tower(**options)
     assert not plain_model.has_no
+    assert not plain_model.negated_templates
 
 
 def test_a_second_no_tower_is_refused(learnable_model: CLIPN):
@@ -140,13 +142,23 @@ def test_images_and_the_tensor_made_of_them_give_the_same(
 def test_the_augmentation_is_a_random_view_of_the_models_own_size(
     plain_model: CLIPN, images: list[Image.Image]
 ):
-    augment = plain_model.augmentation(min_scale=0.5)
+    augment = plain_model.augmentation()
     generator = np.random.default_rng(0)
     views = torch.stack([augment(images[0], generator) for _ in range(8)])
     assert views.shape == (8, 3, 32, 32)
     assert views.flatten(1).unique(dim=0).shape[0] > 1
     grey = Image.new("RGB", (50, 40), (120, 110, 100))
     torch.testing.assert_close(augment(grey, generator), plain_model.preprocess(grey))
+
+
+@torch.no_grad()
+def test_no_starts_as_the_caption_or_as_its_opposite(plain_model: CLIPN):
+    same, opposite = plain_model, copy.deepcopy(plain_model)
+    same.add_no_tower(num_prompts=2)
+    opposite.add_no_tower(num_prompts=2, start="opposite")
+    for model, sign in ((same, 1), (opposite, -1)):
+        bank = model.class_bank(["a dog", "a cat"])
+        torch.testing.assert_close(bank.no, sign * bank.yes)
 
 
 def test_training_switches_the_no_tower_only(learnable_model: CLIPN):

@@ -66,6 +66,40 @@ def test_a_view_depends_on_nothing_but_its_generator():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_each_alteration_is_drawn_by_itself_and_its_range_is_as_stated():
+    image = noise(40, 40)
+    options = {"preprocess": open_clip_transform(40, is_train=False), "size": 40, "min_scale": 1.0}
+    plain = RandomView(**options)(image, np.random.default_rng(0))
+
+    def draw(**alteration: float) -> list[torch.Tensor]:
+        view = RandomView(**options, **alteration)
+        return [view(image, np.random.default_rng(seed)) for seed in range(40)]
+
+    assert all(torch.equal(pixels, plain.flip(-1)) for pixels in draw(flip_probability=1.0))
+    mirrored = [torch.equal(pixels, plain.flip(-1)) for pixels in draw(flip_probability=0.5)]
+    assert 10 < sum(mirrored) < 30
+    darkest = min(pixels.mean() for pixels in draw(brightness=0.3))
+    black = RandomView(**options)(Image.new("RGB", (40, 40)), np.random.default_rng(0)).mean()
+    assert 0.7 <= (darkest - black) / (plain.mean() - black) < 0.8
+    for name in ("contrast", "saturation"):
+        spreads = [pixels.std() / plain.std() for pixels in draw(**{name: 0.3})]
+        assert min(spreads) < 0.9 < 1.02 < max(spreads), name
+
+
+def test_strong_views_of_a_model_say_what_they_are(plain_model):
+    assert str(plain_model.augmentation()) == "random crop, min_scale 0.9"
+    assert str(plain_model.augmentation("strong")) == (
+        "random crop, min_scale 0.25, flip_probability 0.5, brightness 0.3, contrast 0.25, "
+        "saturation 0.4"
+    )
+
+
+@pytest.mark.parametrize("name", ["flip_probability", "brightness", "contrast", "saturation"])
+def test_an_alteration_outside_of_its_range_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\]; got 1.5"):
+        RandomView(preprocess=lambda image: torch.zeros(3), size=8, **{name: 1.5})
+
+
 @pytest.mark.parametrize("min_scale", [0.0, -0.5, 1.1])
 def test_a_share_of_the_area_outside_of_its_range_is_refused(min_scale):
     with pytest.raises(ValueError, match=rf"min_scale must lie in \(0, 1\]; got {min_scale}"):

@@ -287,3 +287,21 @@ def test_a_module_with_a_nan_anywhere_is_not_finite():
     assert is_finite(norm)
     norm.running_var[1] = torch.nan
     assert not is_finite(norm)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model_class", [CLIP, CustomTextCLIP])
+@pytest.mark.parametrize("text", [{}, {"proj_bias": True}, {"proj_type": "none", "width": 24}])
+def test_a_negated_tower_gives_the_opposite(model_class: type[nn.Module], text: dict[str, Any]):
+    clip = _clip(model_class, **({**text, "heads": 2} if model_class is CustomTextCLIP else {}))
+    tower, tokens = TextTower(clip), _captions([3, 11, 7])
+    opposite = tower.trainable_copy()
+    opposite.negate()
+    torch.testing.assert_close(opposite(tokens), -tower(tokens))
+
+
+def test_a_tower_that_ends_in_another_map_is_not_negated():
+    tower = TextTower(_clip(proj_bias=True))
+    tower.text_projection = nn.Sequential(nn.Linear(32, 24), nn.GELU())
+    with pytest.raises(ModelError, match="cannot be negated: it ends in GELU, and neither"):
+        tower.negate()

@@ -121,3 +121,9 @@ def test_the_recipe_tells_apart_what_the_result_depends_on(change):
 def test_the_embeddings_lie_in_the_run_unless_they_are_put_elsewhere():
     assert config().embeddings_dir == Path("run/cache")
     assert config(cache_dir=Path("cache")).embeddings_dir == Path("cache")
+
+
+def test_strong_views_beside_plain_images_alone_are_refused():
+    with pytest.raises(ValueError, match="views 'strong' needs num_views of at least 2"):
+        config(views="strong")
+    assert config(views="strong", num_views=2).recipe()["views"] == "strong"

@@ -15,6 +15,11 @@ from clipn import distributed
 from clipn.losses.matching import PairKeys, match_pairs
 
 NUM_VOCABULARIES = 4
+# Of the logistic loss on pairs: the higher, the more only pairs in the wrong order count.
+SHARPNESS = 2.0
+# Between known and unknown images the logit lies near this, held by a square of this weight. Ranks
+# alone leave it free, and "no" then drifts to where whole vocabularies are accepted or refused.
+MIDDLE, MIDDLE_WEIGHT = 2.0, 0.03
 # At least so many known captions, and at most half of all, or of a large class set.
 MIN_KNOWN, MAX_KNOWN = 3, 1000
 # Images a side that are compared with each other, so that memory does not grow with the square.
@@ -34,10 +39,12 @@ def ranking(
 
     With z the logit of ATD over a vocabulary drawn from the batch's captions,
 
-        ranking = mean_V mean_{i in V, j not in V} softplus(z_j - z_i)
+        ranking = mean_V [mean_{i in V, j not in V} softplus(2 (z_j - z_i)) / 2 + 0.03 (m_V - 2)^2]
 
-    over four vocabularies V, each of 3 captions up to half of them. It is the logistic upper bound
-    of 1 - AUROC, up to a factor of log 2.
+    over four vocabularies V, each of 3 captions up to half of them. The first term is the logistic
+    upper bound of 1 - AUROC, up to a factor. Only differences of z count there; the second term
+    holds the middle m_V between the mean z of both sides, so that ATD stays a probability that one
+    threshold fits.
 
     Args:
         image: Image embeddings f.
@@ -75,8 +82,17 @@ def ranking(
         scores = distributed.gather(logits)
         above = scores[_draw(is_known.nonzero()[:, 0], MAX_COMPARED, generator)]
         below = scores[_draw((~is_known).nonzero()[:, 0], MAX_COMPARED, generator)]
-        terms.append(F.softplus(below[None, :] - above[:, None]).mean())
+        terms.append(_disorder(above, below))
     return torch.stack(terms).mean()
+
+
+def _disorder(
+    above: Float[Tensor, " known"], below: Float[Tensor, " unknown"]
+) -> Float[Tensor, ""]:
+    """How far the logits are from lying above and below the middle."""
+    pairs = F.softplus(SHARPNESS * (below[None, :] - above[:, None])).mean() / SHARPNESS
+    middle = (above.mean() + below.mean()) / 2
+    return pairs + MIDDLE_WEIGHT * (middle - MIDDLE).square()
 
 
 def _atd_logits(

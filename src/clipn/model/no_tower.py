@@ -1,11 +1,15 @@
 """The part that learns: a second text tower, and prompts that turn a caption into its "no"."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clipn.model.text_tower import TextTower
+
+NoStart = Literal["same", "opposite"]
 
 
 class NoTower(nn.Module):
@@ -17,11 +21,21 @@ class NoTower(nn.Module):
     Args:
         yes: The tower to copy.
         num_prompts: Size of the pool; 16 in the paper, 0 for the hand-crafted variant.
+        start: What a caption's "no" is before it is learned: the same as the caption's embedding,
+            as in the paper, or its opposite, where TSO would take it.
+
+    Raises:
+        ModelError: If the opposite is asked for and the tower ends in a map that has none.
+        ValueError: If `start` is unknown.
     """
 
-    def __init__(self, yes: TextTower, *, num_prompts: int) -> None:
+    def __init__(self, yes: TextTower, *, num_prompts: int, start: NoStart = "same") -> None:
         super().__init__()
+        if start not in ("same", "opposite"):
+            raise ValueError(f"start must be 'same' or 'opposite'; got {start!r}.")
         self.text = yes.trainable_copy()
+        if start == "opposite":
+            self.text.negate()
         self.prompts: nn.Parameter | None = None
         if num_prompts:
             shape = (num_prompts, yes.context_length, yes.width)

@@ -204,6 +204,24 @@ class TextTower(nn.Module):
         """A copy that shares nothing with this tower and learns: the no tower at its start."""
         return copy.deepcopy(self).requires_grad_(True)
 
+    @torch.no_grad()
+    def negate(self) -> None:
+        """Turn every embedding into its opposite: the last map's weights change their sign.
+
+        Raises:
+            ModelError: If the tower ends in something else than a linear map or a norm.
+        """
+        last = self.ln_final if self.text_projection is None else self.text_projection
+        if isinstance(last, nn.Sequential):
+            last = last[-1]
+        if not isinstance(last, nn.Parameter | nn.Linear | nn.LayerNorm):
+            raise ModelError(
+                f"This text tower cannot be negated: it ends in {type(last).__name__}, and neither "
+                "in a linear map nor in a norm."
+            )
+        for weights in [last] if isinstance(last, nn.Parameter) else last.parameters():
+            weights.neg_()
+
 
 def _find_text_transformer(clip: nn.Module) -> Any:
     """The module that holds the text transformer's parts, or a reason why there is none."""

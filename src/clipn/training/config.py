@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from clipn.losses import LossPart
 from clipn.model.clipn import NUM_PROMPTS, Variant
+from clipn.model.no_tower import NoStart
+from clipn.model.random_view import ViewStrength
 from clipn.templates import PAIRED_TEMPLATES, check_templates
 
 
@@ -67,6 +69,9 @@ class TrainConfig:
     num_prompts: int = NUM_PROMPTS
     """Size of the prompt pool of the learnable variant; 0 leaves it to the no tower alone."""
 
+    start: NoStart = "same"
+    """What "no" is at the start: the caption's own embedding, as published, or its opposite."""
+
     epochs: int = 10
     """Passes over all pairs."""
 
@@ -101,7 +106,11 @@ class TrainConfig:
     """Of the order, the captions, the views and the prompts."""
 
     num_views: int = 1
-    """Views of each image in the cache: 1 is the plain image, more are random crops."""
+    """Views of each image in the cache: 1 is the plain image, more are random ones."""
+
+    views: ViewStrength = "weak"
+    """Random views are crops of 90 % of the area and more, as published; or down to 25 %, mirrored,
+    with other light and colours."""
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Of the no tower; the losses are always taken in float32."""
@@ -148,6 +157,10 @@ class TrainConfig:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1); got {self.betas}.")
+        if self.views == "strong" and self.num_views == 1:
+            raise ValueError(
+                "views 'strong' needs num_views of at least 2; 1 is the plain image alone."
+            )
         if not self.losses:
             raise ValueError(
                 "losses must name at least one of 'itbo', 'tso' and 'ranking'; got none."

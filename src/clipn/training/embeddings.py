@@ -42,7 +42,7 @@ def build_settings(config: TrainConfig, model: CLIPN) -> BuildSettings:
     """
     return BuildSettings(
         transform=model.preprocess,
-        augment=model.augmentation(),
+        augment=model.augmentation(config.views),
         num_views=config.num_views,
         num_workers=config.num_workers,
         dtype=config.cache_dtype,

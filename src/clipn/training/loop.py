@@ -117,7 +117,9 @@ def _teach(
     # What is taught
     model = load_model(config.model) if model is None else model
     if not model.has_no:
-        model.add_no_tower(variant=config.variant, num_prompts=config.num_prompts)
+        model.add_no_tower(
+            variant=config.variant, num_prompts=config.num_prompts, start=config.start
+        )
     elif model.variant != config.variant:
         raise ValueError(f"variant is {config.variant!r}; the model's own is {model.variant!r}.")
     model.to(fabric.device)

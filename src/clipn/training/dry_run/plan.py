@@ -111,7 +111,9 @@ def plan_run(config: TrainConfig, *, num_ranks: int = 1) -> Plan:
         )
     model = load_model(config.model)
     if not model.has_no:
-        model.add_no_tower(variant=config.variant, num_prompts=config.num_prompts)
+        model.add_no_tower(
+            variant=config.variant, num_prompts=config.num_prompts, start=config.start
+        )
     shards = open_shards(config.pairs, is_handcrafted=model.variant == "handcrafted")
     count, sample = _look_at_pairs(config, model, shards)
     earlier = find_earlier_run(config, model, shards)
