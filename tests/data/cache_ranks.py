@@ -1,15 +1,12 @@
 """Runs on each of two ranks: builds caches that end well and others that do not.
 
-    python -m torch.distributed.run --nproc-per-node 2 cache_ranks.py FOLDER
-
-FOLDER holds a model and pairs. Each rank leaves `rank-N.json`: for each build the number of pairs,
-or the kind of error and its message.
+The folder holds a model and pairs. Each rank leaves `rank-N.json`: for each build the number of
+pairs, or the kind of error and its message.
 """
 
 import json
 import os
 import resource
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,10 +77,10 @@ def die(images: Any) -> Any:
     os._exit(0)
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Build one after the other."""
     dist.init_process_group("gloo")
-    ranks = Ranks(Path(sys.argv[1]))
+    ranks = Ranks(folder)
     unlimited = resource.RLIM_INFINITY
     ranks.build("uneven")
     ranks.build("one shard", pairs="few")
@@ -95,7 +92,3 @@ def main() -> None:
     ranks.build("full in the merge", cache="merge", pairs="many", max_bytes=(6000, unlimited))
     ranks.build("merged at last", cache="merge", pairs="many")
     ranks.build("gone", encoders=(None, OtherEncoder(ranks.model, die)))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,18 +2,14 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import cache_ranks
 import numpy as np
 import pytest
+from ranks import run_ranks
 
 from clipn.data.pairs import open_pairs
-
-DEADLINE = 120.0  # seconds; a hang, not a slow machine
-PROGRAM = Path(__file__).parent / "cache_ranks.py"
 
 
 def write_pairs(folder: Path, name: str, count: int, *, bad: tuple[int, ...] = ()) -> None:
@@ -23,22 +19,6 @@ def write_pairs(folder: Path, name: str, count: int, *, bad: tuple[int, ...] = (
         rows.append([image, f"a photo of thing number {number}"])
     with (folder / f"{name}.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-
-
-def run_to_its_end(command: list[str]) -> str:
-    """Run a command and all its children; none of them outlives the deadline."""
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=DEADLINE)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # torchrun ends its ranks, which have sessions of their own
-        output, _ = process.communicate()
-        pytest.fail(f"it hung:\n{output}")
-    assert process.returncode == 0, output
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +34,7 @@ def folder(tmp_path_factory, _tiny_models, jpeg) -> Path:
     write_pairs(folder, "few", 3)
     write_pairs(folder, "bad", 8, bad=(3, 4, 5))
     write_pairs(folder, "many", 90)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    run_to_its_end([*launcher, "--nproc-per-node", "2", str(PROGRAM), str(folder)])
+    run_ranks(cache_ranks.main, folder, num_ranks=2)
     return folder
 
 

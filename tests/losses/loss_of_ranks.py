@@ -1,7 +1,6 @@
-"""Run by torchrun on several ranks: each says how far it is from one process that has all pairs."""
+"""Runs on several ranks: each says how far it is from one process that has all pairs."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -14,7 +13,8 @@ from clipn.losses import PairKeys, clipn_loss
 NUM_PAIRS, TAU, PARTS = 24, 100.0, ("itbo", "tso", "ranking")
 
 
-def main() -> None:
+def main(folder: Path) -> None:
+    """Leave what was found in `rank-N.json`."""
     torch.manual_seed(0)
     image, yes, no = F.normalize(torch.randn(3, NUM_PAIRS, 16, dtype=torch.float64), dim=-1)
     keys = PairKeys(torch.randint(15, (NUM_PAIRS,)), torch.randint(-1, 8, (NUM_PAIRS,)))
@@ -49,10 +49,6 @@ def main() -> None:
                 "is_a_share": not torch.allclose(torch.stack(share).detach(), losses),
             }
         )
-    Path(sys.argv[1], f"rank-{rank}.json").write_text(json.dumps(reports))
+    (folder / f"rank-{rank}.json").write_text(json.dumps(reports))
     dist.barrier()
     distributed.leave()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,13 @@
 """What makes a step smaller or faster leaves its outcome as it is."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+import step_of_ranks
 import torch
 from lightning_fabric import Fabric
+from ranks import run_ranks
 
 from clipn.model.no_tower import NoTower
 from clipn.training import train
@@ -171,15 +169,7 @@ def test_a_run_may_go_on_with_less_memory(configure, fresh_model, read_log):
 
 
 def test_two_ranks_with_unequal_micro_batches_have_the_gradients_of_one_process(tmp_path):
-    script = Path(__file__).with_name("step_of_ranks.py")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    subprocess.run(
-        [*launcher, "--nproc-per-node", "2", str(script), str(tmp_path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
+    run_ranks(step_of_ranks.main, tmp_path, num_ranks=2)
     reports = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("rank-*.json"))]
     assert len(reports) == 2
     for report in (step for rank in reports for step in rank):
