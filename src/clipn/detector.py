@@ -3,9 +3,7 @@
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -17,21 +15,31 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from clipn.data.images import Decoding
+from clipn.calibration import (
+    AnyCalibration,
+    calibration_from_json,
+    calibration_to_json,
+    check_threshold,
+    threshold_from_json,
+    threshold_to_json,
+)
+from clipn.data.images import Decoding, ImageSource
 from clipn.detector_folder import (
     BANKS,
     DetectorConfig,
     read_detector_config,
     write_detector_config,
 )
-from clipn.errors import ModelError
+from clipn.errors import DataError, ModelError
+from clipn.explanation import Explanation, rank_classes, weigh
 from clipn.files import write_tensors
-from clipn.image_detector import Answers, Calibration, ImageDetector
+from clipn.image_detector import Answers, ImageDetector
 from clipn.judge import Judge, Precision
 from clipn.model import CLIPN, ClassBank, load_model
 from clipn.model.bank_cache import cached_class_bank
 from clipn.model.clipn import HOW_TO_GET_A_NO
-from clipn.predictions import Rule
+from clipn.model.patches import grid_of_patches
+from clipn.predictions import Rule, Threshold
 from clipn.scores import Score, get_score
 
 log = logging.getLogger(__name__)
@@ -50,7 +58,8 @@ class Detector(ImageDetector):
         class_names: The classes, none empty and none twice.
         score: One of `clipn.scores.SCORES` that needs nothing but, maybe, the "no".
         rule: "ctw" or "atd", to decide by that rule whatever the score; the score's own by default.
-        threshold: Refuse images that score below it.
+        threshold: Refuse images that score below it; a tuple of one for each class counts that of
+            the most likely class.
         templates: Prompt templates with one {}; the model's own by default.
         negated_templates: Of the hand-crafted variant; the model's own by default.
         batch_size: Images embedded at once.
@@ -79,7 +88,7 @@ class Detector(ImageDetector):
         *,
         score: str = "atd",
         rule: Literal["ctw", "atd"] | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         templates: Sequence[str] | None = None,
         negated_templates: Sequence[str] | None = None,
         batch_size: int = 64,
@@ -104,7 +113,7 @@ class Detector(ImageDetector):
         bank: ClassBank,
         score: str,
         rule: str | None,
-        threshold: float | None,
+        threshold: Threshold | None,
     ) -> None:
         """Check how to score and decide."""
         self._score: Score = get_score(score)
@@ -113,12 +122,11 @@ class Detector(ImageDetector):
         _check_needs(self._score, bank)
         if rule is not None and bank.no is None:
             raise ModelError(f'The rule {rule} needs a "no". {HOW_TO_GET_A_NO}')
-        if threshold is not None and not math.isfinite(threshold):
-            raise ValueError(f"threshold must be a finite number; got {threshold}.")
+        check_threshold(threshold, num_classes=len(bank.names))
         self.model, self.bank, self.score_name = model, bank, score
         self._judge = self.judge()
-        self.threshold: float | None = threshold
-        self.calibration: Calibration | None = None
+        self.threshold: Threshold | None = threshold
+        self.calibration: AnyCalibration | None = None
         own_rule: Rule | None = score if self._score.refuses else None  # pyright: ignore[reportAssignmentType]
         self.rule: Rule | None = "threshold" if threshold is not None else (rule or own_rule)
 
@@ -160,6 +168,73 @@ class Detector(ImageDetector):
         judged = self._judge(embeddings, rule=self.rule, threshold=self.threshold)
         return Answers(judged.scores[self.score_name], judged.best, judged.refused)
 
+    def explain(self, image: ImageSource, *, top_k: int = 5) -> Explanation:
+        """Say why an image is named or refused.
+
+        Args:
+            image: One image, as `predict` takes it.
+            top_k: How many classes to tell about, the likeliest first.
+
+        Returns:
+            The answer, what decided, yes and no of the likeliest classes, and where in the image
+            the "no" of the best class is strong.
+
+        Raises:
+            DataError: If the image cannot be read.
+            NotCalibratedError: If nothing decides yet.
+            ValueError: If `top_k` is below 1.
+        """
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1; got {top_k}.")
+        rule, batch = self.decided_rule(), next(self._load([image]))
+        if batch.pixels is None:
+            raise DataError(batch.errors[0])
+        with torch.inference_mode():
+            embeddings = self.model.encode_image(batch.pixels)
+        judged = self._judge(
+            embeddings, rule=rule, threshold=self.threshold, top_k=len(self.class_names)
+        )
+        answers = Answers(judged.scores[self.score_name], judged.best, judged.refused)
+        prediction, best = self._predict_row(batch.names[0], answers, 0), int(judged.best[0])
+        classes = rank_classes(
+            tuple(self.class_names[row] for row in judged.top[0]),
+            judged.top_yes[0],
+            None if judged.top_no is None else judged.top_no[0],
+        )
+        evidence = weigh(
+            prediction,
+            classes,
+            rule=rule,
+            score_name=self.score_name,
+            bound=self.threshold[best] if isinstance(self.threshold, tuple) else self.threshold,
+            calibration=self.calibration,
+            best=best,
+        )
+        no_map, absence = self._map_no(batch.pixels, best)
+        return Explanation(
+            prediction=prediction,
+            evidence=evidence,
+            classes=classes[:top_k],
+            no_map=no_map,
+            no_map_absence=absence,
+        )
+
+    @torch.inference_mode()
+    def _map_no(
+        self, pixels: Float[Tensor, "1 3 height width"], best: int
+    ) -> tuple[Float[np.ndarray, "rows columns"] | None, str | None]:
+        """The p_no of a class for each part of an image, or why there is none."""
+        if self.bank.no is None:
+            return None, HOW_TO_GET_A_NO
+        height, width = pixels.shape[2:]
+        try:
+            patches = self.model.encode_patches(pixels)[0].double()
+            shape = grid_of_patches(len(patches), height=height, width=width)
+        except ModelError as error:
+            return None, str(error)
+        margin = (self.bank.no[best] - self.bank.yes[best]).double()
+        return (self.model.tau * patches @ margin).sigmoid().view(shape).cpu().numpy(), None
+
     def fingerprint(self) -> str:
         """A short hash of all that an answer depends on, 16 hexadecimal digits."""
         decides = [self.score_name, self.rule, self.threshold, self.decoding]
@@ -197,8 +272,8 @@ class Detector(ImageDetector):
                 templates=list(self.bank.templates),
                 score=self.score_name,
                 rule=self.rule,
-                threshold=self.threshold,
-                calibration=asdict(self.calibration) if self.calibration else None,
+                threshold=threshold_to_json(self.threshold),
+                calibration=calibration_to_json(self.calibration),
             ),
         )
 
@@ -233,11 +308,11 @@ class Detector(ImageDetector):
                 no=banks.get("no"),
             )
             rule = config.rule if config.rule in ("ctw", "atd") else None
-            detector._set_up(model, bank, config.score, rule, config.threshold)
-            if config.calibration:
-                detector.calibration = Calibration(**config.calibration)
+            threshold = threshold_from_json(config.threshold)
+            detector._set_up(model, bank, config.score, rule, threshold)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The detector {folder} is damaged: {error!r}") from error
+        detector.calibration = calibration_from_json(config.calibration, what=str(folder))
         detector.batch_size, detector.num_workers, detector.decoding = 64, 2, "exact"
         return detector
 

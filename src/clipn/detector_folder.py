@@ -25,8 +25,8 @@ class DetectorConfig:
         templates: What the banks average over.
         score: Which score is taken.
         rule: What decides; None where nothing does yet.
-        threshold: Of the rule "threshold".
-        calibration: Where the threshold is from: tpr and num_images; None if it was given.
+        threshold: Of the rule "threshold"; a list of one for each class where they have their own.
+        calibration: Where the threshold is from (see `clipn.calibration`); None if it was given.
     """
 
     model: str | None
@@ -35,7 +35,7 @@ class DetectorConfig:
     templates: list[str]
     score: str
     rule: str | None
-    threshold: float | None
+    threshold: float | list[float] | None
     calibration: dict[str, Any] | None
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipn.model import ClassBank
-from clipn.predictions import Rule
+from clipn.predictions import Rule, Threshold, is_below
 from clipn.scores import ImageBatch, Scorer, Task, get_score
 
 __all__ = ["Judge", "Judgement", "Precision"]
@@ -81,7 +81,7 @@ class Judge:
         embeddings: Float[Tensor, "batch dim"],
         *,
         rule: Rule | None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         top_k: int = 1,
     ) -> Judgement:
         """Score, rank and decide.
@@ -101,9 +101,11 @@ class Judge:
             name: scorer(comparisons, embeddings).double().cpu().numpy()
             for name, scorer in self._scorers.items()
         }
+        best = yes.argmax(dim=-1).cpu().numpy()
         refused = None
         if rule == "threshold":
-            refused = next(iter(scores.values())) < threshold
+            assert threshold is not None
+            refused = is_below(next(iter(scores.values())), best, threshold)
         elif rule is not None:
             refuses = get_score(rule).refuses
             assert refuses is not None
@@ -112,7 +114,7 @@ class Judge:
         top_yes, top = yes.topk(min(top_k, yes.shape[1]), dim=-1)
         return Judgement(
             scores=scores,
-            best=yes.argmax(dim=-1).cpu().numpy(),
+            best=best,
             refused=refused,
             top=top.cpu().numpy(),
             top_yes=top_yes.double().cpu().numpy(),

@@ -5,13 +5,42 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NONE_OF_THESE = "none of these"
 Rule = Literal["ctw", "atd", "threshold"]
+
+Threshold = float | tuple[float, ...]
+"""What a score must reach: one number for all classes, or one for each of them in their order, of
+which that of the most likely class counts."""
+
+
+def is_below(
+    scores: Float[np.ndarray, " batch"], best: Int[np.ndarray, " batch"], threshold: Threshold
+) -> Bool[np.ndarray, " batch"]:
+    """Whether each score is below the threshold of the image's most likely class.
+
+    Example:
+        >>> is_below(np.array([0.3, 0.3]), np.array([0, 1]), (0.2, 0.4)).tolist()
+        [False, True]
+    """
+    bounds = np.array(threshold)
+    return scores < (bounds[best] if bounds.ndim else bounds)
+
+
+def describe_threshold(threshold: Threshold | None) -> str:
+    """A threshold in few words.
+
+    Example:
+        >>> describe_threshold(0.5), describe_threshold((0.25, 0.5))
+        ('0.5', '0.25 to 0.5, by class')
+    """
+    if isinstance(threshold, tuple):
+        return f"{min(threshold):.4g} to {max(threshold):.4g}, by class"
+    return "None" if threshold is None else f"{threshold:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +72,13 @@ class Predictions(Sequence[Prediction]):
         items: One answer an image.
         score_name: Which score was taken.
         rule: What decided: a rule of the paper ("ctw", "atd") or a threshold.
-        threshold: Of the rule "threshold": scores below it were refused.
+        threshold: Of the rule "threshold": scores below it were refused; see `Threshold`.
     """
 
     items: tuple[Prediction, ...]
     score_name: str
     rule: Rule
-    threshold: float | None
+    threshold: Threshold | None
 
     @overload
     def __getitem__(self, index: int) -> Prediction: ...

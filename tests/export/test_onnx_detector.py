@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipn.calibration import Calibration
 from clipn.detector import Detector
 from clipn.errors import DataError, ModelError, NotCalibratedError
 from clipn.export.onnx_detector import OnnxDetector
-from clipn.image_detector import Calibration
 from clipn.scores import get_score
 
 SCORES = ("ctw", "atd", "msp", "max_logit", "energy", "mcm")

@@ -24,6 +24,7 @@ from clipn.batch.plan import (
 from clipn.batch.progress import Progress, Tally
 from clipn.batch.scorer import DETECTOR, read_count
 from clipn.batch.store import Store
+from clipn.calibration import threshold_to_json
 from clipn.detector import Detector
 from clipn.errors import DataError, ModelError
 
@@ -158,7 +159,7 @@ def _identify(files: InputFiles, detector: Detector, options: BatchOptions) -> d
         "options": {**asdict(options), "extra_scores": list(options.extra_scores)},
         "score": detector.score_name,
         "rule": detector.rule,
-        "threshold": detector.threshold,
+        "threshold": threshold_to_json(detector.threshold),
         "decoding": detector.decoding,
         "num_classes": len(detector.class_names),
         "model_fingerprint": detector.model.fingerprint(),

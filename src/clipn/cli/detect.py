@@ -1,5 +1,6 @@
 """Name what images show, or say that it is none of the classes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +10,7 @@ import tyro
 from clipn.cli.inputs import DetectorOptions, build_detector, check_device, find_inputs
 from clipn.cli.outputs import (
     STDOUT,
+    print_explanations,
     print_table,
     print_unreadable,
     show_progress,
@@ -16,6 +18,7 @@ from clipn.cli.outputs import (
 )
 
 if TYPE_CHECKING:
+    from clipn.explanation import Explanation
     from clipn.image_detector import ImageDetector
 
 
@@ -39,6 +42,10 @@ class Options(DetectorOptions):
 
     threshold: float | None = None
     """Refuse images that score below it, instead of deciding by a rule."""
+
+    explain: bool = False
+    """Print below the table what decided about each image, and yes and no of its likeliest
+    classes."""
 
     json: Path | None = None
     """Write the answers as JSON; - for standard output."""
@@ -84,8 +91,19 @@ def run(options: Options) -> int:
     )
     if STDOUT not in (options.json, options.csv):
         print_table(predictions)
+        if options.explain:
+            readable = [path for path, item in zip(paths, items, strict=True) if item.error is None]
+            print_explanations(_explain(detector, readable))
     print_unreadable(predictions)
     return 1 if options.strict and predictions.unreadable else 0
+
+
+def _explain(detector: "ImageDetector", paths: list[Path]) -> Iterator["Explanation"]:
+    """Why each image is named or refused."""
+    from clipn.detector import Detector
+
+    assert isinstance(detector, Detector), "an exported file was refused when it was opened"
+    return map(detector.explain, paths)
 
 
 def _open_detector(options: Options) -> "ImageDetector":
@@ -112,6 +130,8 @@ def _open_detector(options: Options) -> "ImageDetector":
 
 def _open_file(path: Path, options: Options) -> "ImageDetector":
     """An exported file, without torch."""
+    if options.explain:
+        raise ValueError("--explain needs a model or a detector folder, not an exported file.")
     if options.runtime == "torch":
         raise ValueError(f"{path} is an exported file, which torch does not run; leave --runtime.")
     if options.device != "cpu":

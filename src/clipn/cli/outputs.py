@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from clipn.files import write_aside, write_text
-from clipn.predictions import NONE_OF_THESE
+from clipn.predictions import NONE_OF_THESE, describe_threshold
 
 if TYPE_CHECKING:
+    from clipn.explanation import Explanation
     from clipn.predictions import Predictions
 
 STDOUT = Path("-")
@@ -71,6 +72,25 @@ def print_table(answers: "Predictions") -> None:
     console.print(Text(summarise(answers)))
 
 
+def print_explanations(explanations: Iterable["Explanation"]) -> None:
+    """Print what decided about each image, and yes and no of its likeliest classes."""
+    console = make_console()
+    for explanation in explanations:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("  class")
+        for column in ("yes", "no", "logit yes", "logit no"):
+            table.add_column(column, justify="right")
+        for one in explanation.classes:
+            no = ("", "") if one.logit_no is None else (f"{one.p_no:.3f}", f"{one.logit_no:.2f}")
+            table.add_row(
+                Text(f"  {one.name}"), f"{one.p_yes:.3f}", no[0], f"{one.logit_yes:.2f}", no[1]
+            )
+        prediction = explanation.prediction
+        console.print(Text(f"\n{prediction.image}: {prediction.label}"))
+        console.print(Text(f"  {explanation.evidence.reason}"))
+        console.print(table)
+
+
 def summarise(answers: "Predictions") -> str:
     """A sentence with the counts and with what decided."""
     num_ood = sum(answer.is_ood is True for answer in answers)
@@ -84,7 +104,7 @@ def summarise(answers: "Predictions") -> str:
         parts.append(f"{num_unreadable} unreadable")
     decided = f"the paper's rule {answers.rule}"
     if answers.rule == "threshold":
-        decided = f"the threshold {answers.threshold:.4g}"
+        decided = f"the threshold {describe_threshold(answers.threshold)}"
     return (
         f"{len(answers)} images: {', '.join(parts)}. "
         f"Score {answers.score_name}, decided by {decided}."

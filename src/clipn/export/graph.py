@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clipn.detector import Detector
 from clipn.export.metadata import Banks
-from clipn.predictions import Rule
+from clipn.predictions import Rule, Threshold
 from clipn.scores import SCORES, Score
 from clipn.scores.arguments import read_arguments
 
@@ -86,7 +86,9 @@ class DetectorGraph(nn.Module):
         self.tau = detector.model.tau
         self.score_name = detector.score_name
         self.rule: Rule | None = detector.rule
-        self.threshold = detector.threshold if detector.rule == "threshold" else None
+        self.threshold: Threshold | None = (
+            detector.threshold if detector.rule == "threshold" else None
+        )
         self.scores = simple_scores(has_no=no is not None, own=detector.score_name)
         self.rules = tuple(score for score in self.scores if score.refuses is not None)
 
@@ -146,8 +148,14 @@ class DetectorGraph(nn.Module):
         """The class or -1, by what decides."""
         if self.rule is None:
             return None
-        refused = score < self.threshold if self.threshold is not None else refusals[self.rule]
-        return torch.where(refused, OOD, logits_yes.argmax(dim=-1))
+        best = logits_yes.argmax(dim=-1)
+        if isinstance(self.threshold, tuple):
+            refused = score < score.new_tensor(self.threshold)[best]
+        elif self.threshold is not None:
+            refused = score < self.threshold
+        else:
+            refused = refusals[self.rule]
+        return torch.where(refused, OOD, best)
 
 
 def _apply(score: Score, values: dict[str, Tensor]) -> Float[Tensor, " batch"]:

@@ -1,13 +1,13 @@
 """What an exported file says about itself: one JSON text among the metadata of the ONNX model."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from clipn.calibration import check_threshold, threshold_from_json
 from clipn.errors import ModelError
-from clipn.predictions import Rule
+from clipn.predictions import Rule, Threshold
 
 __all__ = ["FORMAT_VERSION", "METADATA_KEY", "Banks", "ExportMetadata", "Precision"]
 
@@ -35,7 +35,7 @@ class ExportMetadata:
         scores: The columns of the output `scores`.
         rules: The columns of the output `refusals`.
         rule: What decides; None where nothing does yet.
-        threshold: Of the rule "threshold".
+        threshold: Of the rule "threshold"; see `clipn.predictions.Threshold`.
         banks: Where the embedded class names are.
         precision: What the image tower computes in.
         preprocess: open_clip's preprocessing configuration: size, mean, std, interpolation, ...
@@ -45,7 +45,7 @@ class ExportMetadata:
         model: What loads the model, or what it is called where only its folder does.
         model_fingerprint: See `CLIPN.fingerprint`.
         detector_fingerprint: A hash of the model, the banks, the score and what decides.
-        calibration: Where the threshold is from: tpr and num_images; None if it was given.
+        calibration: Where the threshold is from (see `clipn.calibration`); None if it was given.
         agreement: In int8: the mean cosine of embeddings to those in float32, over the images that
             it was calibrated with.
     """
@@ -57,7 +57,7 @@ class ExportMetadata:
     scores: tuple[str, ...]
     rules: tuple[str, ...]
     rule: Rule | None
-    threshold: float | None
+    threshold: Threshold | None
     banks: Banks
     precision: Precision
     preprocess: dict[str, Any]
@@ -75,8 +75,9 @@ class ExportMetadata:
             raise ValueError(f"score must be one of {', '.join(self.scores)}; got {self.score!r}.")
         if self.rule not in (None, "threshold", *self.rules):
             raise ValueError(f"rule must be one of {', '.join(self.rules)}; got {self.rule!r}.")
-        if self.rule == "threshold" and not math.isfinite(self.threshold or math.nan):
-            raise ValueError(f"threshold must be a finite number; got {self.threshold}.")
+        if self.rule == "threshold" and self.threshold is None:
+            raise ValueError('The rule "threshold" needs a threshold; got None.')
+        check_threshold(self.threshold, num_classes=len(self.class_names))
 
     def to_json(self) -> str:
         """The text that the file keeps."""
@@ -113,6 +114,7 @@ class ExportMetadata:
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's lists as tuples, where a field is one."""
+    """JSON's lists as tuples, where a field is or may be one."""
     names = {field.name for field in fields(ExportMetadata) if field.type == tuple[str, ...]}
-    return {name: tuple(value) if name in names else value for name, value in values.items()}
+    read = {name: tuple(value) if name in names else value for name, value in values.items()}
+    return {**read, "threshold": threshold_from_json(values.get("threshold"))}

@@ -1,6 +1,5 @@
 """A detector that runs an exported file: the answers of `Detector` without torch."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,14 +9,20 @@ from jaxtyping import Float
 from PIL import Image
 from safetensors import SafetensorError
 
+from clipn.calibration import (
+    AnyCalibration,
+    calibration_from_json,
+    check_threshold,
+    threshold_from_json,
+)
 from clipn.data.images import Decoding
 from clipn.detector_folder import BANKS, read_detector_config
 from clipn.errors import ModelError
 from clipn.export.metadata import ExportMetadata
 from clipn.export.preprocessing import Preprocessing
 from clipn.export.runtime import Runtime, Session, open_session
-from clipn.image_detector import Answers, Calibration, ImageDetector
-from clipn.predictions import Rule
+from clipn.image_detector import Answers, ImageDetector
+from clipn.predictions import Rule, Threshold, is_below
 
 __all__ = ["OnnxDetector"]
 
@@ -29,8 +34,8 @@ class _Classes:
     names: tuple[str, ...]
     score: str
     rule: Rule | None
-    threshold: float | None
-    calibration: Calibration | None
+    threshold: Threshold | None
+    calibration: AnyCalibration | None
     banks: dict[str, Float[np.ndarray, "classes dim"]]
 
 
@@ -47,7 +52,7 @@ class OnnxDetector(ImageDetector):
         score: One of `metadata.scores`; by default that of the file or of the folder.
         rule: One of `metadata.rules`, to decide by that rule whatever the score; by default what
             file or folder say, or the rule of another score.
-        threshold: Refuse images that score below it.
+        threshold: Refuse images that score below it; see `clipn.predictions.Threshold`.
         runtime: What runs the file: "onnx" or "openvino".
         num_threads: Threads that run it; all cores by default.
         batch_size: Images embedded at once.
@@ -75,7 +80,7 @@ class OnnxDetector(ImageDetector):
         classes: str | Path | None = None,
         score: str | None = None,
         rule: Literal["ctw", "atd"] | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         runtime: Runtime = "onnx",
         num_threads: int | None = None,
         batch_size: int = 64,
@@ -91,7 +96,7 @@ class OnnxDetector(ImageDetector):
         self.decoding: Decoding = decoding
 
     def _set_up(
-        self, score: str | None, rule: Literal["ctw", "atd"] | None, threshold: float | None
+        self, score: str | None, rule: Literal["ctw", "atd"] | None, threshold: Threshold | None
     ) -> None:
         """Set what is scored and what decides, or say which option is wrong."""
         scores, rules, default = self.metadata.scores, self.metadata.rules, self._classes
@@ -103,11 +108,10 @@ class OnnxDetector(ImageDetector):
         if rule is not None and rule not in rules:
             there_are = ", ".join(rules) or 'none, since the model has not learned "no"'
             raise ValueError(f"The file has no rule {rule!r}; it has {there_are}.")
-        if threshold is not None and not math.isfinite(threshold):
-            raise ValueError(f"threshold must be a finite number; got {threshold}.")
+        check_threshold(threshold, num_classes=len(default.names))
         self.rule: Rule | None = "threshold" if threshold is not None else rule
         self.threshold = threshold
-        self.calibration: Calibration | None = None
+        self.calibration: AnyCalibration | None = None
         if self.rule is None and self.score_name == default.score:
             self.rule, self.threshold = default.rule, default.threshold
             self.calibration = default.calibration
@@ -136,12 +140,14 @@ class OnnxDetector(ImageDetector):
         """Take the scores and decisions out of the file's outputs."""
         outputs = self.run(pixels)
         scores = outputs["scores"][:, self.metadata.scores.index(self.score_name)]
+        best = outputs["logits_yes"].argmax(axis=-1)
         refused = None
         if self.rule == "threshold":
-            refused = scores < self.threshold
+            assert self.threshold is not None
+            refused = is_below(scores, best, self.threshold)
         elif self.rule is not None:
             refused = outputs["refusals"][:, self.metadata.rules.index(self.rule)]
-        return Answers(scores, outputs["logits_yes"].argmax(axis=-1), refused)
+        return Answers(scores, best, refused)
 
 
 def _read_preprocessing(metadata: ExportMetadata, *, path: str | Path) -> Preprocessing:
@@ -166,7 +172,7 @@ def _find_classes(
             score=metadata.score,
             rule=metadata.rule,
             threshold=metadata.threshold,
-            calibration=_read_calibration(metadata.calibration),
+            calibration=calibration_from_json(metadata.calibration, what=str(path)),
             banks={},
         )
     if folder is None:
@@ -191,11 +197,7 @@ def _read_classes(folder: Path, metadata: ExportMetadata, *, path: str | Path) -
         names=tuple(config.class_names),
         score=config.score,
         rule=config.rule,  # pyright: ignore[reportArgumentType]
-        threshold=config.threshold,
-        calibration=_read_calibration(config.calibration),
+        threshold=threshold_from_json(config.threshold),
+        calibration=calibration_from_json(config.calibration, what=str(folder)),
         banks=banks,
     )
-
-
-def _read_calibration(values: dict[str, float] | None) -> Calibration | None:
-    return Calibration(**values) if values else None  # pyright: ignore[reportArgumentType]

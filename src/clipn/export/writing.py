@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from clipn.calibration import calibration_to_json
 from clipn.data.image_batches import load_batches
 from clipn.data.images import ImageSource
 from clipn.detector import Detector
@@ -141,7 +142,7 @@ def _describe(
         model=model.reference or model.source.name,
         model_fingerprint=model.fingerprint(),
         detector_fingerprint=detector.fingerprint(),
-        calibration=asdict(detector.calibration) if detector.calibration else None,
+        calibration=calibration_to_json(detector.calibration) if banks == "constant" else None,
     )
 
 

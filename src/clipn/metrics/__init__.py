@@ -10,6 +10,12 @@ from clipn.metrics.bootstrap import (
     bootstrap_summary_difference,
 )
 from clipn.metrics.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
+from clipn.metrics.conformal import conformal_p_values, conformal_threshold, num_images_for
+from clipn.metrics.conformal_classes import (
+    class_conformal_p_values,
+    class_conformal_thresholds,
+    classes_that_share,
+)
 from clipn.metrics.curve import RocCurve, roc_curve
 from clipn.metrics.detection import aupr, auroc, detection_error
 from clipn.metrics.draws import Interval
@@ -32,11 +38,17 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_summary",
     "bootstrap_summary_difference",
+    "class_conformal_p_values",
+    "class_conformal_thresholds",
+    "classes_that_share",
+    "conformal_p_values",
+    "conformal_threshold",
     "detection_error",
     "expected_calibration_error",
     "fpr_at_tpr",
     "h_score",
     "id_accuracy",
+    "num_images_for",
     "open_set_h",
     "reliability_bins",
     "risk_at_coverage",

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 # A share such as 0.95 is no binary number: it is read as the nearest fraction this fine.
-_FINEST_SHARE = 10**9
+FINEST_SHARE = 10**9
 
 
 def finite_scores(name: str, scores: ArrayLike) -> Float[np.ndarray, " any"]:
@@ -84,5 +84,5 @@ def num_to_keep(name: str, share: float, num_images: int) -> int:
     """
     if not 0 < share <= 1:
         raise ValueError(f"{name} must lie in (0, 1]; got {share}.")
-    exact = Fraction(share).limit_denominator(_FINEST_SHARE)
+    exact = Fraction(share).limit_denominator(FINEST_SHARE)
     return max(1, math.ceil(exact * num_images))

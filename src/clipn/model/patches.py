@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clipn.errors import ModelError
 
-__all__ = ["encode_patches"]
+__all__ = ["encode_patches", "grid_of_patches"]
 
 
 def encode_patches(
@@ -60,6 +60,28 @@ def encode_patches(
             'linear projection ("compact").'
         )
     return F.normalize(patches.float(), dim=-1)
+
+
+def grid_of_patches(num_patches: int, *, height: int, width: int) -> tuple[int, int]:
+    """How many rows and columns the positions of an image form.
+
+    Args:
+        num_patches: How many there are.
+        height: Of the image, in pixels.
+        width: Likewise.
+
+    Raises:
+        ModelError: If no grid of as good as square parts has that many.
+
+    Example:
+        >>> grid_of_patches(196, height=224, width=224)
+        (14, 14)
+    """
+    rows = max(1, round((num_patches * height / width) ** 0.5))
+    columns = num_patches // rows
+    if rows * columns != num_patches:
+        raise ModelError(f"{num_patches} parts of an image of {height}x{width} form no grid.")
+    return rows, columns
 
 
 def _pools_a_token(visual: VisionTransformer) -> bool:

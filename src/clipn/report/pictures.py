@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipn.data.images import read_image
 from clipn.files import write_text
-from clipn.predictions import Predictions
+from clipn.predictions import Predictions, describe_threshold
 
 PICTURE_SIZE = 360  # pixels of the longer side, enough for two cards on a wide screen
 
@@ -52,14 +52,14 @@ def write_picture_page(
         for answer, picture in zip(answers, pictures, strict=True)
         if answer.error is None
     ]
-    threshold = "" if answers.threshold is None else f" at {answers.threshold:.4g}"
+    at = "" if answers.threshold is None else f" at {describe_threshold(answers.threshold)}"
     text = template.render(
         title=title,
         note=note,
         cards=cards,
         class_names=class_names,
         unreadable=answers.unreadable,
-        decided_by=f"score {answers.score_name}, rule {answers.rule}{threshold}",
+        decided_by=f"score {answers.score_name}, rule {answers.rule}{at}",
     )
     write_text(path, text)
 

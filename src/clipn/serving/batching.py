@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipn.errors import DataError
+from clipn.predictions import Threshold
 from clipn.serving.engine import Engine, Verdicts
 from clipn.serving.metrics import Metrics
 from clipn.serving.problems import ProblemError
@@ -38,14 +39,14 @@ class Question:
         bank: The embedded classes; one object a list of classes.
         score: Which score is taken.
         rule: What decides.
-        threshold: Of the rule "threshold".
+        threshold: Of the rule "threshold"; see `clipn.predictions.Threshold`.
         top_k: How many classes to tell about.
     """
 
     bank: Any
     score: ScoreName
     rule: Decider
-    threshold: float | None
+    threshold: Threshold | None
     top_k: int
 
 

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
+from clipn.calibration import threshold_to_json
 from clipn.predictions import NONE_OF_THESE
 from clipn.serving.batching import Answered
 from clipn.serving.engine import Verdicts
@@ -82,7 +83,7 @@ def _respond(
         num_classes=len(resolved.names),
         score=question.score,
         rule=question.rule,
-        threshold=question.threshold,
+        threshold=threshold_to_json(question.threshold),
         answers=answers,
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from clipn.predictions import Threshold
 from clipn.serving.schemas import Decider, ScoreName
 
 __all__ = ["Engine", "EngineInfo", "Verdicts", "as_score"]
@@ -133,7 +134,7 @@ class Engine(Protocol):
         *,
         score: ScoreName,
         rule: Decider,
-        threshold: float | None,
+        threshold: Threshold | None,
         top_k: int,
     ) -> Verdicts:
         """Score images, decide, and rank the classes.

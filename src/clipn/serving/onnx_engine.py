@@ -6,11 +6,13 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float
 
+from clipn.calibration import threshold_to_json
 from clipn.data.images import min_side_of, read_image
 from clipn.export.onnx_detector import OnnxDetector
 from clipn.export.runtime import Runtime
+from clipn.predictions import Threshold, is_below
 from clipn.serving.engine import EngineInfo, Verdicts, as_score
-from clipn.serving.schemas import ClassSetContent, Decider, ScoreName
+from clipn.serving.schemas import Decider, DetectorClassSet, ScoreName
 
 __all__ = ["OnnxEngine"]
 
@@ -45,14 +47,14 @@ class OnnxEngine:
         )
 
     @property
-    def class_set(self) -> ClassSetContent:
+    def class_set(self) -> DetectorClassSet:
         """The classes of the file, with its score and what decides."""
         detector = self._detector
-        return ClassSetContent(
+        return DetectorClassSet(
             classes=list(detector.class_names),
             score=self.info.score,
             rule=detector.rule if detector.rule in ("ctw", "atd") else None,
-            threshold=detector.threshold,
+            threshold=threshold_to_json(detector.threshold),
         )
 
     def read(self, data: bytes, *, max_pixels: int) -> Float[np.ndarray, "3 height width"]:
@@ -84,7 +86,7 @@ class OnnxEngine:
         *,
         score: ScoreName,
         rule: Decider,
-        threshold: float | None,
+        threshold: Threshold | None,
         top_k: int,
     ) -> Verdicts:
         """See `Engine.judge`."""
@@ -98,7 +100,7 @@ class OnnxEngine:
         taken = scores[:, metadata.scores.index(score)]
         if rule == "threshold":
             assert threshold is not None
-            refused = taken < threshold
+            refused = is_below(taken, yes.argmax(axis=1), threshold)
         else:
             refused = refusals[:, metadata.rules.index(rule)] > 0
         top = np.argsort(-yes, axis=1, kind="stable")[:, :top_k]

@@ -10,6 +10,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from clipn.calibration import threshold_from_json
+from clipn.predictions import Threshold
 from clipn.serving.batching import Question
 from clipn.serving.bodies import read_body, stream_body
 from clipn.serving.class_sets import StoredClassSet, check_classes
@@ -189,7 +191,7 @@ async def resolve(options: DetectOptions, service: Service) -> Resolved:
 
 def decide(
     options: DetectOptions, content: ClassSetContent | None, info: EngineInfo
-) -> tuple[ScoreName, Decider, float | None]:
+) -> tuple[ScoreName, Decider, Threshold | None]:
     """Choose score, rule and threshold.
 
     A threshold of the request goes before its rule, that before the class set's threshold for the
@@ -208,9 +210,9 @@ def decide(
     score = options.score or set_score
     own_rule: RuleName | None = score if score in ("ctw", "atd") else None
     rule = options.rule or content.rule or own_rule
-    threshold = options.threshold
+    threshold: Threshold | None = options.threshold
     if threshold is None and options.rule is None and score == set_score:
-        threshold = content.threshold
+        threshold = threshold_from_json(content.threshold)
     if score not in info.scores or (rule is not None and not info.has_no):
         raise ProblemError(
             "invalid-request",

@@ -165,8 +165,9 @@ class DetectResponse(_Model):
     num_classes: int = Field(description="How many classes were looked for.")
     score: ScoreName = Field(description="Which score `answers` hold.")
     rule: Decider = Field(description="What decided: a rule of the paper, or a threshold.")
-    threshold: float | None = Field(
-        description='Of the rule "threshold": images that score below it are refused.'
+    threshold: float | list[float] | None = Field(
+        description='Of the rule "threshold": images that score below it are refused; one for each '
+        "class, of which that of the best class counts, where the class set has its own."
     )
     answers: list[ImageAnswer] = Field(description="One for each image.")
 
@@ -191,6 +192,16 @@ class ClassSetContent(_Model):
     )
 
 
+class DetectorClassSet(ClassSetContent):
+    """The class set of a detector, whose classes may each have a threshold of their own."""
+
+    threshold: float | list[float] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        description="Calibrated for `score`; a list holds one for each class, in their order, of "
+        "which that of the best class counts.",
+    )
+
+
 class ClassSet(_Model):
     """A named class set, ready to be used: its class names are embedded."""
 
@@ -205,7 +216,9 @@ class ClassSet(_Model):
     )
     score: ScoreName | None = Field(description="Which score its requests take by default.")
     rule: RuleName | None = Field(description="What decides by default.")
-    threshold: float | None = Field(description="Its own threshold, for `score`.")
+    threshold: float | list[float] | None = Field(
+        description="Its own threshold, for `score`; or one for each class, in their order."
+    )
     classes: list[str] = Field(description="The class names.")
 
 

@@ -8,15 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clipn.calibration import threshold_to_json
 from clipn.data.images import Decoding, min_side_of, read_image
 from clipn.detector import Detector
 from clipn.errors import ModelError
 from clipn.judge import Judge
 from clipn.model import CLIPN, ClassBank
 from clipn.model.clipn import HOW_TO_GET_A_NO
+from clipn.predictions import Threshold
 from clipn.scores import get_score
 from clipn.serving.engine import EngineInfo, Verdicts, as_score
-from clipn.serving.schemas import ClassSetContent, Decider, ScoreName
+from clipn.serving.schemas import Decider, DetectorClassSet, ScoreName
 
 __all__ = ["TorchEngine", "describe_detector"]
 
@@ -128,7 +130,7 @@ class TorchEngine:
         *,
         score: ScoreName,
         rule: Decider,
-        threshold: float | None,
+        threshold: Threshold | None,
         top_k: int,
     ) -> Verdicts:
         """See `Engine.judge`."""
@@ -147,15 +149,15 @@ class TorchEngine:
         )
 
 
-def describe_detector(detector: Detector) -> ClassSetContent:
+def describe_detector(detector: Detector) -> DetectorClassSet:
     """The classes of a detector as a class set, with its score and what decides.
 
     Raises:
         ValueError: If the service does not know its score.
     """
-    return ClassSetContent(
+    return DetectorClassSet(
         classes=list(detector.class_names),
         score=as_score(detector.score_name),
         rule=detector.rule if detector.rule in ("ctw", "atd") else None,
-        threshold=detector.threshold,
+        threshold=threshold_to_json(detector.threshold),
     )

@@ -65,7 +65,8 @@ async function takeClassSet(name) {
   byId("sets").value = name;
   byId("classes").value = writeClasses(set.classes);
   if (set.score) state.score = set.score;
-  if (set.threshold !== null) {
+  // One slider shows one threshold; a list of one for each class is left to programs.
+  if (Number.isFinite(set.threshold)) {
     state.thresholds[state.score] = set.threshold;
     state.prefersThreshold = true;
   }

@@ -1,0 +1,172 @@
+"""Where a detector's threshold is from, and what is promised of it."""
+
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from clipn.errors import ModelError
+from clipn.metrics import (
+    class_conformal_p_values,
+    class_conformal_thresholds,
+    classes_that_share,
+    conformal_p_values,
+    conformal_threshold,
+)
+from clipn.predictions import Threshold
+
+__all__ = [
+    "AnyCalibration",
+    "Calibration",
+    "ConformalCalibration",
+    "calibration_from_json",
+    "calibration_to_json",
+    "check_threshold",
+    "threshold_from_json",
+    "threshold_to_json",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A threshold that keeps a share of the images that it was calibrated with.
+
+    Attributes:
+        tpr: Share of the ID images that it keeps.
+        num_images: How many ID images there were.
+    """
+
+    tpr: float
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConformalCalibration:
+    """Thresholds that refuse at most a share of ID images not seen yet, in expectation.
+
+    Attributes:
+        alpha: That share.
+        scores: Of the ID images that it was calibrated with.
+        best: The most likely class of each, where each class has its threshold; None where one
+            serves all.
+        num_classes: How many classes the detector has.
+    """
+
+    alpha: float
+    scores: tuple[float, ...]
+    best: tuple[int, ...] | None
+    num_classes: int
+
+    @property
+    def num_images(self) -> int:
+        """How many ID images there were."""
+        return len(self.scores)
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """What a score must reach; one number where no class has enough images of its own."""
+        scores = np.array(self.scores)
+        if self.best is None or self.shared_classes.all():
+            return conformal_threshold(scores, alpha=self.alpha)
+        bounds = class_conformal_thresholds(
+            scores, np.array(self.best), num_classes=self.num_classes, alpha=self.alpha
+        )
+        return tuple(bounds.tolist())
+
+    @cached_property
+    def shared_classes(self) -> Bool[np.ndarray, " classes"]:
+        """Which classes have too few images for a threshold that is theirs alone."""
+        if self.best is None:
+            return np.ones(self.num_classes, dtype=bool)
+        return classes_that_share(
+            np.array(self.best), num_classes=self.num_classes, alpha=self.alpha
+        )
+
+    def p_values(
+        self, scores: Float[np.ndarray, " images"], best: Int[np.ndarray, " images"]
+    ) -> Float[np.ndarray, " images"]:
+        """How usual scores are among those of ID images; refused are those of at most alpha.
+
+        Args:
+            scores: Of other images.
+            best: The most likely class of each.
+        """
+        own = np.array(self.scores)
+        if self.best is None or self.shared_classes.all():
+            return conformal_p_values(own, scores)
+        return class_conformal_p_values(
+            own,
+            np.array(self.best),
+            scores,
+            best,
+            num_classes=self.num_classes,
+            alpha=self.alpha,
+        )
+
+
+AnyCalibration = Calibration | ConformalCalibration
+"""Where a threshold is from."""
+
+
+def calibration_to_json(calibration: AnyCalibration | None) -> dict[str, Any] | None:
+    """A calibration as plain JSON."""
+    return None if calibration is None else asdict(calibration)
+
+
+def calibration_from_json(values: dict[str, Any] | None, *, what: str) -> AnyCalibration | None:
+    """Read what `calibration_to_json` gave.
+
+    Args:
+        values: From JSON.
+        what: What it belongs to, for messages.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
+    if values is None:
+        return None
+    try:
+        if "alpha" not in values:
+            return Calibration(**values)
+        best = values["best"]
+        calibration = ConformalCalibration(
+            alpha=float(values["alpha"]),
+            scores=tuple(map(float, values["scores"])),
+            best=None if best is None else tuple(map(int, best)),
+            num_classes=int(values["num_classes"]),
+        )
+        check_threshold(calibration.threshold, num_classes=calibration.num_classes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"The calibration of {what} is damaged: {error!r}") from error
+    return calibration
+
+
+def threshold_to_json(threshold: Threshold | None) -> float | list[float] | None:
+    """A threshold as a number or a list."""
+    return list(threshold) if isinstance(threshold, tuple) else threshold
+
+
+def threshold_from_json(value: float | list[float] | None) -> Threshold | None:
+    """A threshold, of which JSON makes a number or a list."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def check_threshold(threshold: Threshold | None, *, num_classes: int) -> None:
+    """Refuse a threshold that is no number, or not one for each class.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if threshold is None:
+        return
+    bounds = threshold if isinstance(threshold, tuple) else (threshold,)
+    if not all(map(math.isfinite, bounds)):
+        raise ValueError(f"threshold must be a finite number; got {threshold}.")
+    if isinstance(threshold, tuple) and len(threshold) != num_classes:
+        raise ValueError(
+            f"threshold must be one number, or one for each of the {num_classes} classes; got "
+            f"{len(threshold)}."
+        )
