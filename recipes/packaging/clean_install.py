@@ -2,7 +2,6 @@
 
     python recipes/packaging/clean_install.py
     python recipes/packaging/clean_install.py --extras serve export --python 3.13
-    python recipes/packaging/clean_install.py --resolution lowest-direct
 
 Needs the project's own environment (make setup), which brings uv, and a network.
 """
@@ -37,7 +36,7 @@ def install(wheel: Path, environment: Path, args: argparse.Namespace) -> None:
     extras = f"[{','.join(args.extras)}]" if args.extras else ""
     subprocess.run(
         [
-            *(UV, "pip", "install", "--quiet", "--resolution", args.resolution),
+            *(UV, "pip", "install", "--quiet"),
             *("--python", environment / "bin" / "python"),
             f"clipn{extras} @ {wheel.as_uri()}",
         ],
@@ -81,14 +80,13 @@ def main() -> None:
     )
     parser.add_argument("--extras", nargs="*", default=[])
     parser.add_argument("--python", default="3.11")
-    parser.add_argument("--resolution", choices=("highest", "lowest-direct"), default="highest")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = folder / "environment"
         install(build_wheel(folder), environment, args)
         [packages] = environment.glob("lib/python*/site-packages")
-        print(f"Python {args.python}, extras {args.extras or 'none'}, versions {args.resolution}")
+        print(f"Python {args.python}, extras {args.extras or 'none'}")
         print(f"{len(list(packages.glob('*.dist-info')))} packages")
         print(f"{megabytes(packages):,.0f} MB, {megabytes(packages, CUDA):,.0f} of them CUDA's")
         print("\n".join(try_it(environment, folder)))

@@ -1,11 +1,10 @@
-"""Models by name: open_clip's pretrained weights, the hub, folders, and names that are wrong."""
+"""Models by name: open_clip's pretrained weights, folders, and names that are wrong."""
 
 import copy
 import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-import huggingface_hub
 import open_clip
 import pytest
 import torch
@@ -164,74 +163,6 @@ def test_a_folder_of_open_clips_without_weights_is_refused(local_dir: Path):
     (local_dir / "open_clip_model.safetensors").unlink()
     with pytest.raises(ModelError, match="could not be loaded: Required pretrained weights"):
         load_model(f"local-dir:{local_dir}")
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Stands in for the Hugging Face hub: a repository is a folder in it."""
-
-    def download(repo_id: str, **options: Any) -> str:
-        if not (tmp_path / "hub" / repo_id).is_dir():
-            raise OSError(f"404: no repository {repo_id}")
-        return str(tmp_path / "hub" / repo_id)
-
-    def download_file(repo_id: str, filename: str, **options: Any) -> str:
-        path = Path(download(repo_id)) / filename
-        if not path.exists():
-            raise OSError(f"404: no file {filename}")
-        return str(path)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr("open_clip.pretrained.hf_hub_download", download_file)
-    return tmp_path / "hub"
-
-
-def test_a_model_folder_on_the_hub_is_loaded(hub: Path, learnable_model: CLIPN):
-    learnable_model.save(hub / "org" / "name")
-    model = load_model("hf-hub:org/name")
-    assert model.fingerprint() == learnable_model.fingerprint()
-    assert model.variant == "learnable"
-    assert model.reference == "hf-hub:org/name"
-
-
-def test_an_open_clip_model_on_the_hub_is_loaded(hub: Path, local_dir: Path):
-    (hub / "org").mkdir(parents=True)
-    local_dir.rename(hub / "org" / "clip")
-    model = load_model("hf-hub:org/clip")
-    assert model.variant is None
-    assert model.source.name == "hf-hub:org/clip"
-    assert model.source.preprocess["std"] == [0.25] * 3
-    assert model.tokenize(["a cat"]).shape == (1, 4)
-
-
-@pytest.mark.usefixtures("hub")
-def test_a_repository_that_is_not_there_is_a_model_error():
-    with pytest.raises(ModelError, match="hf-hub:org/none could not be had from the hub: 404"):
-        load_model("hf-hub:org/none")
-
-
-@pytest.fixture
-def offline_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The real client with an empty cache and no network."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
-
-
-@pytest.mark.usefixtures("offline_hub")
-def test_a_hub_that_cannot_be_reached_is_a_model_error():
-    with pytest.raises(ModelError, match="hf-hub:org/name could not be had from the hub"):
-        load_model("hf-hub:org/name")
-    with pytest.raises(ModelError, match="hf-hub:a/b/c could not be had from the hub: Repo id"):
-        load_model("hf-hub:a/b/c")
-
-
-def test_what_was_downloaded_before_needs_no_network(offline_hub: Path, plain_model: CLIPN):
-    repository = offline_hub / "models--org--name"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0" * 40)
-    plain_model.save(repository / "snapshots" / ("0" * 40))
-    assert load_model("hf-hub:org/name").fingerprint() == plain_model.fingerprint()
 
 
 def test_only_a_name_that_loads_the_same_everywhere_is_a_reference(

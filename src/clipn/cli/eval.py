@@ -17,6 +17,7 @@ from clipn.cli.outputs import make_console, show_progress
 if TYPE_CHECKING:
     from clipn.benchmarks.opening import SetCheck
     from clipn.benchmarks.options import EvaluationOptions
+    from clipn.benchmarks.results import Result
     from clipn.benchmarks.run import Evaluation
     from clipn.benchmarks.suite import Suite
     from clipn.scores import Lexicon
@@ -39,7 +40,7 @@ class Options:
     """Gets results, tables, the report and the embeddings."""
 
     model: str = "compact"
-    """"compact", a model folder, ARCHITECTURE/TAG of open_clip, or hf-hub:org/name."""
+    """"compact", a model folder, ARCHITECTURE/TAG of open_clip, or hf-hub:org/name@revision."""
 
     scores: tuple[str, ...] = ("all",)
     """Names of scores; "all" takes those that can be served."""
@@ -64,6 +65,9 @@ class Options:
 
     check: bool = False
     """Only verify folders, counts and readability, and say what is missing and where to get it."""
+
+    track: Literal["tensorboard", "wandb"] | None = None
+    """Send every figure there too; tensorboard writes below OUT_DIR/tensorboard."""
 
     cache_dir: Path | None = None
     """Where embeddings are kept; OUT_DIR/cache by default."""
@@ -180,6 +184,8 @@ def _evaluate(suites: "list[Suite]", options: Options, out_dir: Path) -> int:
     _print_notes(evaluations)
     write_tables(out_dir / "tables", tables)
     _write_report(out_dir, evaluations)
+    if options.track:
+        _track(options.track, out_dir, results)
     print(f"Tables: {out_dir / 'tables'}\nReport: {out_dir / 'report.html'}")
     return 0
 
@@ -196,6 +202,24 @@ def _write_report(out_dir: Path, evaluations: "list[Evaluation]") -> None:
         images=[images for one in evaluations for images in one.sets],
         title="Out-of-distribution detection",
     )
+
+
+def _track(name: Literal["tensorboard", "wandb"], out_dir: Path, results: "list[Result]") -> None:
+    """Send figures away: SUITE/SCORE/SET/auroc and so on, as shares."""
+    from clipn.tracking import open_tracker
+
+    models = ", ".join(sorted({result.model for result in results}))
+    with open_tracker(name, out_dir, config={"model": models}) as tracker:
+        for result in results:
+            means = {f"mean_{kind}": figures for kind, figures in result.averages.items()}
+            tracker.log(
+                {
+                    f"{result.suite}/{result.score}/{kind}/{figure}": value
+                    for kind, figures in {**result.sets, **means}.items()
+                    for figure, value in figures.items()
+                    if isinstance(value, int | float)
+                }
+            )
 
 
 def _evaluation_options(

@@ -19,7 +19,7 @@ class DetectorOptions:
     """The class names, separated by commas; or a file with one name a line."""
 
     model: str = "compact"
-    """"compact", a model folder, ARCHITECTURE/TAG of open_clip, or hf-hub:org/name."""
+    """"compact", a model folder, ARCHITECTURE/TAG of open_clip, or hf-hub:org/name@revision."""
 
     score: Literal["atd", "ctw", "msp", "max_logit", "energy", "mcm"] = "atd"
     """How far an image is from all classes; atd and ctw weigh "yes" against "no"."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "measure scores on a benchmark suite: tables and a report",
     "serve": "answer over HTTP, with a web page",
     "export": "write a detector as one ONNX file, which runs without torch",
+    "push": "publish a model on the Hugging Face hub, with its card",
     "compare": "set two folders of results side by side",
     "import-checkpoint": "turn a checkpoint of the paper's implementation into a model folder",
     "list": "show the models, the scores and the benchmark suites that there are",

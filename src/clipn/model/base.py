@@ -118,28 +118,27 @@ def load_pretrained_base(name: str, tag: str) -> BaseClip:
     )
 
 
-def load_open_clip_folder(address: str) -> BaseClip:
-    """Load a CLIP from open_clip's own "hf-hub:" or "local-dir:" addresses.
+def load_open_clip_folder(folder: Path, *, name: str) -> BaseClip:
+    """Load a CLIP from a folder in open_clip's own layout.
+
+    Args:
+        folder: With `open_clip_config.json`, weights, and the tokenizer's files if it has any.
+        name: What messages and model cards call it.
 
     Raises:
-        ModelError: If there is none, or it cannot be had.
+        ModelError: If there is none, or it cannot be read.
     """
+    address = f"local-dir:{folder}"
     try:
         clip: Any = open_clip.create_model(address, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(address)
-        scheme, path = address.split(":", 1)
-        if scheme == "local-dir":
-            config_path = Path(path) / "open_clip_config.json"
-        else:
-            config_path = Path(
-                open_clip.pretrained.download_pretrained_from_hf(path, "open_clip_config.json")
-            )
+        config_path = folder / "open_clip_config.json"
         architecture = json.loads(config_path.read_text(encoding="utf-8"))["model_cfg"]
     except (RuntimeError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{address} could not be loaded: {error}") from error
+        raise ModelError(f"{name} could not be loaded: {error}") from error
     return _assemble(
         clip,
-        name=address,
+        name=name,
         architecture=architecture,
         preprocess=clip.visual.preprocess_cfg,
         tokenizer=tokenizer,

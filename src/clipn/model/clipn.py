@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from clipn.class_names import check_class_names
 from clipn.errors import ModelError
 from clipn.model.base import BaseClip
+from clipn.model.card import MeasuredResult
 from clipn.model.class_bank import ClassBank
-from clipn.model.no_tower import NoTower
+from clipn.model.no_tower import NoStart, NoTower
 from clipn.model.patches import encode_patches
-from clipn.model.random_view import RandomView
+from clipn.model.random_view import STRENGTHS, RandomView, ViewStrength
 from clipn.model.text_tower import TextTower
 from clipn.templates import (
     NEGATED_TEMPLATES,
@@ -36,7 +37,7 @@ FROZEN_PREFIXES = ("visual.", "text.", "logit_scale")
 FINGERPRINT_PARTS: dict[Part, tuple[str, ...]] = {
     "image": ("visual.",),
     "text": ("text.", "no_tower.", "logit_scale"),
-    "frozen": FROZEN_PREFIXES,
+    "frozen": ("visual.", "text."),
     "all": (*FROZEN_PREFIXES, "no_tower."),
 }
 
@@ -112,7 +113,11 @@ class CLIPN(nn.Module):
         return self.logit_scale.device
 
     def add_no_tower(
-        self, *, variant: Variant = "learnable", num_prompts: int = NUM_PROMPTS
+        self,
+        *,
+        variant: Variant = "learnable",
+        num_prompts: int = NUM_PROMPTS,
+        start: NoStart = "same",
     ) -> None:
         """Give this CLIP an untrained "no": a copy of the yes tower, and prompts that are zero.
 
@@ -120,10 +125,11 @@ class CLIPN(nn.Module):
             variant: "learnable" (a pool of prompts) or "handcrafted" (negated templates, no pool).
             num_prompts: Size of the pool; 16 in the paper. Without any (0) the no tower alone
                 learns to turn a caption into its "no".
+            start: "same" as the yes tower's embeddings, as in the paper, or their "opposite".
 
         Raises:
-            ModelError: If there is a no tower already.
-            ValueError: If the variant is unknown or `num_prompts` negative.
+            ModelError: If there is a no tower already, or no opposite (see `NoTower`).
+            ValueError: If the variant or the start is unknown, or `num_prompts` negative.
         """
         if self.no_tower is not None:
             raise ModelError("This model has a no tower already.")
@@ -131,10 +137,12 @@ class CLIPN(nn.Module):
             raise ValueError(f"variant must be 'learnable' or 'handcrafted'; got {variant!r}.")
         if num_prompts < 0:
             raise ValueError(f"num_prompts must not be negative; got {num_prompts}.")
-        if variant == "handcrafted":
-            num_prompts = 0
+        is_handcrafted = variant == "handcrafted"
+        self.no_tower = NoTower(
+            self.text, num_prompts=0 if is_handcrafted else num_prompts, start=start
+        )
+        if is_handcrafted:
             self.templates, self.negated_templates = PAIRED_TEMPLATES, NEGATED_TEMPLATES
-        self.no_tower = NoTower(self.text, num_prompts=num_prompts)
         self.reference = None  # it is no longer what that name loads
 
     def train(self, mode: bool = True) -> "CLIPN":
@@ -145,17 +153,15 @@ class CLIPN(nn.Module):
         self.training = mode
         return self
 
-    def augmentation(self, *, min_scale: float = 0.9) -> RandomView:
-        """The paper's random view of an image, drawn from a generator: `view(image, generator)`.
+    def augmentation(self, strength: ViewStrength = "weak") -> RandomView:
+        """A random view of an image, drawn from a generator: `view(image, generator)`.
 
         Args:
-            min_scale: Smallest share of the area that a crop keeps.
-
-        Raises:
-            ValueError: If `min_scale` lies outside (0, 1].
+            strength: "weak" views are the paper's, crops of 90 % of the area and more; "strong"
+                ones go down to 25 %, are mirrored, and change in light and colour.
         """
         return RandomView(
-            preprocess=self.preprocess, size=self.source.preprocess["size"], min_scale=min_scale
+            preprocess=self.preprocess, size=self.source.preprocess["size"], **STRENGTHS[strength]
         )
 
     # Embeddings
@@ -345,7 +351,8 @@ class CLIPN(nn.Module):
 
         Args:
             part: "image", the image tower with its preprocessing; "text", both text towers;
-                "frozen", what teaching leaves as it is; or "all".
+                "frozen", the towers that teaching leaves as they are, on which all that is cached
+                depends, whatever the temperature; or "all".
         """
         prefixes = FINGERPRINT_PARTS[part]
         # The same weights with another activation or number of heads are another model.
@@ -368,3 +375,30 @@ class CLIPN(nn.Module):
         from clipn.model.folder import save_model
 
         save_model(self, Path(folder))
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        license: str,
+        data_terms: str,
+        results: Sequence[MeasuredResult] = (),
+        private: bool = False,
+        branch: str | None = None,
+    ) -> str:
+        """Publish this model on the Hugging Face hub, with a card that says what it is.
+
+        Arguments, what comes back and errors are those of `clipn.model.hub.push_model`.
+        """
+        # Imported here because the hub loads models.
+        from clipn.model.hub import push_model
+
+        return push_model(
+            self,
+            repository,
+            license=license,
+            data_terms=data_terms,
+            results=results,
+            private=private,
+            branch=branch,
+        )

@@ -3,7 +3,6 @@
 Nothing in a folder is ever executed or unpickled.
 """
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from clipn.errors import ModelError
 from clipn.files import file_sha256, write_json, write_tensors, write_text
 from clipn.folder_config import read_folder_config
 from clipn.model.base import build_base, load_pretrained_base
+from clipn.model.card import write_card
 from clipn.model.clipn import CLIPN, FROZEN_PREFIXES
 from clipn.model.text_tower import is_finite
 
@@ -73,7 +73,7 @@ def save_model(
         "training": training,
         "weights_sha256": file_sha256(folder / WEIGHTS),
     }
-    write_text(folder / CARD, card or _default_card(config))
+    write_text(folder / CARD, card or write_card(config))
     write_json(folder / CONFIG, config)
 
 
@@ -91,8 +91,12 @@ def load_model_folder(folder: Path) -> CLIPN:
     """
     config = read_model_config(folder)
     try:
-        if file_sha256(folder / WEIGHTS) != config.get("weights_sha256"):
-            raise ModelError(f"{folder / WEIGHTS} is not the file that {CONFIG} speaks of.")
+        found, expected = file_sha256(folder / WEIGHTS), config.get("weights_sha256")
+        if found != expected:
+            raise ModelError(
+                f"{folder / WEIGHTS} is not the file that {CONFIG} speaks of: its SHA-256 is "
+                f"{found}, not {expected}. It is damaged or was replaced; get the folder anew."
+            )
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be read: {error}") from error
@@ -176,22 +180,3 @@ def refuse_misfits(
     ]
     if parts:
         raise ModelError(f"{what} does not fit the architecture; {'; '.join(parts)}.")
-
-
-def _default_card(config: dict[str, Any]) -> str:
-    """A model card that says what is in the folder."""
-    base = config["name"] + (f"/{config['pretrained']}" if config["pretrained"] else "")
-    says_no = config["variant"] or "none (a plain CLIP)"
-    training = ""
-    if config["training"]:
-        settings = json.dumps(config["training"], indent=2)
-        training = f"\n## Training\n\n```json\n{settings}\n```\n"
-    return (
-        "---\nlibrary_name: clipn\ntags: [clip, out-of-distribution-detection, clipn]\n---\n\n"
-        f"# CLIPN on {base}\n\n"
-        f'- Base: {base}\n- Variant of the "no": {says_no}\n- Temperature: {config["tau"]:.4g}\n'
-        f"- Written by clipn {config['package_version']}\n\n"
-        "```python\nimport clipn\n\n"
-        'model = clipn.load_model("path/to/this/folder")\n'
-        'detector = clipn.Detector(model, ["tabby cat", "espresso"])\n```\n' + training
-    )

@@ -7,11 +7,11 @@ import torch
 from clipn.errors import ModelError
 from clipn.model.base import load_open_clip_folder, load_pretrained_base
 from clipn.model.clipn import CLIPN
-from clipn.model.folder import CARD, CONFIG, WEIGHTS, load_model_folder
+from clipn.model.folder import load_model_folder
+from clipn.model.hub import HUB_PREFIX, load_from_hub
 
 COMPACT_FOLDER = Path(__file__).parent / "compact"
-HUB_PREFIX, LOCAL_PREFIX = "hf-hub:", "local-dir:"
-OPEN_CLIP_CONFIG = "open_clip_config.json"
+LOCAL_PREFIX = "local-dir:"
 
 
 def load_model(name: str | Path, *, device: str | torch.device = "cpu") -> CLIPN:
@@ -23,7 +23,8 @@ def load_model(name: str | Path, *, device: str | torch.device = "cpu") -> CLIPN
             a folder that `model.save`, `clipn train` or `clipn import-checkpoint` wrote;
             "ARCHITECTURE/TAG", a plain CLIP with open_clip's pretrained weights, for example
             "ViT-B-16/laion2b_s34b_b88k";
-            "hf-hub:org/name", a model folder or an open_clip model on the Hugging Face hub;
+            "hf-hub:org/name" or "hf-hub:org/name@revision", a model folder or an open_clip model on
+            the Hugging Face hub; a commit as revision loads the same weights for ever;
             "local-dir:path", a folder in open_clip's own layout.
         device: Where to put the weights.
 
@@ -46,9 +47,9 @@ def _find(name: str) -> CLIPN:
     if name == "compact":
         return load_model_folder(COMPACT_FOLDER)
     if name.startswith(HUB_PREFIX):
-        return _load_from_hub(name)
+        return load_from_hub(name)
     if name.startswith(LOCAL_PREFIX):
-        return CLIPN(load_open_clip_folder(name))
+        return CLIPN(load_open_clip_folder(Path(name.removeprefix(LOCAL_PREFIX)), name=name))
     if Path(name).is_dir():
         return load_model_folder(Path(name))
     architecture, slash, tag = name.rpartition("/")
@@ -60,21 +61,3 @@ def _find(name: str) -> CLIPN:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no folder {name!r}.")
     return CLIPN(load_pretrained_base(architecture, tag))
-
-
-def _load_from_hub(name: str) -> CLIPN:
-    """A model folder of ours on the hub, or else an open_clip model there."""
-    # Imported here because it takes a quarter of a second that no other model needs.
-    from huggingface_hub import snapshot_download
-
-    repository = name.removeprefix(HUB_PREFIX)
-    try:
-        # Without a network this finds what was downloaded before. In two steps, since a repository
-        # of open_clip's may hold gigabytes that nobody needs.
-        folder = snapshot_download(repository, allow_patterns=[CONFIG, OPEN_CLIP_CONFIG])
-        if not (Path(folder) / OPEN_CLIP_CONFIG).exists():
-            folder = snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, CARD])
-            return load_model_folder(Path(folder))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name} could not be had from the hub: {error}") from error
-    return CLIPN(load_open_clip_folder(name))
