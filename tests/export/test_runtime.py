@@ -1,5 +1,7 @@
 """Files that cannot be run, and packages that are not there."""
 
+import gc
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from clipn.errors import ModelError
 from clipn.export.metadata import ExportMetadata
 from clipn.export.onnx_detector import OnnxDetector
+from clipn.export.runtime import open_session
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
@@ -56,3 +59,19 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModelError, match=rf'{module} is not installed.*"clipn\[{extra}\]"'):
         OnnxDetector(path, runtime=runtime)
+
+
+def test_signals_are_handled_after_files_were_closed_in_the_order_of_their_opening(export):
+    pytest.importorskip("openvino", reason='OpenVINO is absent: pip install "clipn[openvino]"')
+    path = export("learnable atd")[1]
+    sessions = [open_session(path, runtime="openvino") for _ in range(2)]
+    while sessions:
+        del sessions[0]
+        gc.collect()
+    came: list[int] = []
+    former = signal.signal(signal.SIGUSR1, lambda number, _: came.append(number))
+    try:
+        signal.raise_signal(signal.SIGUSR1)  # ends the process where its stack is gone
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert came == [signal.SIGUSR1]

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -110,6 +111,17 @@ def _errors_of(onnxruntime: Any) -> tuple[type[Exception], ...]:
     return tuple(getattr(state, name) for name in names)
 
 
+@lru_cache(maxsize=1)
+def _share_core(openvino: Any) -> Any:
+    """The one OpenVINO core of this process, which is never let go.
+
+    On Linux a core gives signal handlers a stack of its own. Where cores end in the order in which
+    they began, the last puts back a stack that is gone, and the next signal, such as Ctrl-C, ends
+    the process with a segmentation fault.
+    """
+    return openvino.Core()
+
+
 class _OpenVinoSession:
     """OpenVINO on the CPU, in the precision that the file says.
 
@@ -119,7 +131,7 @@ class _OpenVinoSession:
 
     def __init__(self, path: Path, num_threads: int | None) -> None:
         openvino: Any = import_extra("openvino", extra="openvino")
-        core = openvino.Core()
+        core = _share_core(openvino)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
