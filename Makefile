@@ -2,10 +2,12 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(name)),$(name))))
 BIN := .venv/bin
 READY := .venv/ready
+# Kept bytecode takes a process that imports torch from 12 seconds to 4, and tests start many.
+unexport PYTHONDONTWRITEBYTECODE
+# Over two workers, a file in one of them, in the order of tests/conftest.py: long ones first.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 # Ray, servers and browsers leave threads and handlers behind in a process.
 ALONE := tests/batch tests/serving tests/report/test_evaluation_page.py
-# These signal the very process that they run in.
-SIGNALS := tests/training/test_stopping.py
 
 .PHONY: help setup lock fix check test demo bench
 
@@ -35,9 +37,8 @@ check: setup  ## style, types, layers
 	$(BIN)/lint-imports
 
 test: setup  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE) $(SIGNALS))
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ALONE)
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(SIGNALS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) $(addprefix --ignore=,$(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) $(ALONE)
 
 demo: setup  ## the compact model on real photographs
 	$(BIN)/clipn demo

@@ -18,6 +18,13 @@ from clipn.model import CLIPN, build_base
 # The search for doctests would import all of them under one name.
 collect_ignore_glob = ["*conftest.py"]
 
+# Files of tests that start clusters, ranks, servers or browsers.
+LONG = (
+    "test_ray_serve", "test_ray_engine", "test_openapi", "test_evaluation_page",
+    "test_page_answers", "test_page_access", "test_page_inputs", "test_page_problems",
+    "test_dying_ranks", "test_parity", "test_resume", "test_serve", "test_commands",
+    "test_evaluation", "test_step", "test_onnx_detector",
+)  # fmt: skip
 SHARED = Path(__file__).parents[2] / "shared"
 
 TINY_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -26,6 +33,11 @@ TINY_ARCHITECTURE = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": TINY_TEXT,
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(autouse=True)
