@@ -9,7 +9,7 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 # Ray, servers and browsers leave threads and handlers behind in a process.
 ALONE := tests/batch tests/serving tests/report/test_evaluation_page.py
 
-.PHONY: help setup lock fix check test demo bench
+.PHONY: help setup lock fix check test demo bench docs
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,3 +45,6 @@ demo: setup  ## the compact model on real photographs
 
 bench: setup  ## speed, as ratios taken in one run
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: setup  ## the documents as a site, in runs/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

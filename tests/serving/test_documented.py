@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from snippets import find_snippets, split_commands
 
 from clipn.serving.schemas import ClassSetContent
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
-BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SERVICE = "http://127.0.0.1:8000/"
 
 
@@ -25,16 +25,13 @@ def folder(photos, tmp_path_factory) -> Path:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is absent")
 def test_commands_answer_what_the_page_says(serve, folder):
-    parts = [
-        part
-        for block in BLOCK.findall(PAGE.read_text())
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    commands = [
+        command for _, text in find_snippets(PAGE, "console") for command in split_commands(text)
     ]
     names = ["tabby cat", "espresso"]
     content = ClassSetContent(classes=names, score=None, rule=None, threshold=None)
     with serve(initial={"default": content}) as address:
-        for part in parts:
-            command, _, expected = part.partition("\n")
+        for command, expected in commands:
             assert SERVICE in command
             arguments = shlex.split(command.replace(SERVICE, address))
             answer = subprocess.run(
@@ -42,7 +39,7 @@ def test_commands_answer_what_the_page_says(serve, folder):
             ).stdout
             pattern = ".*".join(map(re.escape, expected.strip().split("...")))
             assert re.fullmatch(pattern, answer), answer
-    assert len(parts) == 7
+    assert len(commands) == 7
 
 
 def test_every_limit_is_documented(client):

@@ -6,18 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from snippets import find_snippets
 
 from clipn.cli.main import run
 from clipn.model import load_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "teaching.md"
-BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CHANGES = {"ViT-B-16/laion2b_s34b_b88k": "clip", "cc3m": "pairs.parquet", "/shared/my-model": "b"}
 
 
 def find_commands():
     """The options of every `clipn train`, as they are or under torchrun."""
-    lines = "".join(BLOCK.findall(PAGE.read_text())).replace("\\\n", " ").splitlines()
+    text = "".join(text for _, text in find_snippets(PAGE, "sh"))
+    lines = text.replace("\\\n", " ").splitlines()
     commands = [shlex.split(line) for line in lines]
     assert len(commands) >= 5
     return [words[words.index("train") :] for words in commands]
