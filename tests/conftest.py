@@ -18,12 +18,13 @@ from clipn.model import CLIPN, build_base
 # The search for doctests would import all of them under one name.
 collect_ignore_glob = ["*conftest.py"]
 
-# Files of tests that start clusters, ranks, servers or browsers.
+# Files of tests that start clusters, ranks, servers, browsers or commands.
 LONG = (
     "test_ray_serve", "test_ray_engine", "test_openapi", "test_evaluation_page",
     "test_page_answers", "test_page_access", "test_page_inputs", "test_page_problems",
-    "test_dying_ranks", "test_parity", "test_resume", "test_serve", "test_commands",
-    "test_evaluation", "test_step", "test_onnx_detector",
+    "test_extras", "test_pages", "test_dying_ranks", "test_parity", "test_resume", "test_serve",
+    "test_metric", "test_evaluation", "test_readme", "test_promises_page", "test_onnx_detector",
+    "test_distributions", "test_commands", "test_step",
 )  # fmt: skip
 SHARED = Path(__file__).parents[2] / "shared"
 
