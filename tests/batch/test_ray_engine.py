@@ -1,13 +1,12 @@
 """A real Ray cluster, in processes of this machine."""
 
-import gc
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from ray_cluster import pass_over_its_warnings, start_cluster
 
 from clipn import Detector
 from clipn.batch import BatchOptions, WorkerOptions, score_images
@@ -15,35 +14,13 @@ from clipn.errors import DataError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install clipn[ray]")
 
-# What Ray's own modules do when they are imported or end is not ours to mend.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pass_over_its_warnings
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("RAY_worker_niceness", "0")
-        try:
-            ray.init(
-                num_cpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=100 * 2**20,
-            )
-            yield
-        finally:
-            ray.shutdown()
-            gc.collect()  # what Ray has left open is told of here, and not in other tests
-    assert not ray.is_initialized()
+def cluster() -> Iterator[None]:
+    with start_cluster():
+        yield
 
 
 @pytest.mark.usefixtures("cluster")
