@@ -118,6 +118,26 @@ def test_extra_demo(run_program: RunProgram):
     assert int(printed) > 10
 
 
+def test_extra_adapters(run_program: RunProgram):
+    """But torchmetrics, which imports whatever else is installed here, and so cannot be alone."""
+    run_program(
+        "from clipn.adapters import EmbeddingOutlierDetector, PytorchOodDetector\n"
+        "EmbeddingOutlierDetector().fit([[1.0, 0.0], [0.9, 0.1]])",
+        extras="adapters",
+    )
+
+
+def test_extra_tracking(run_program: RunProgram):
+    printed = run_program(
+        "import wandb\nfrom pathlib import Path\nfrom clipn.tracking import open_tracker\n"
+        "with open_tracker('tensorboard', Path('run')) as tracker:\n"
+        "    tracker.log({'loss': 1.0}, step=1)\n"
+        "print(len(list(Path('run/tensorboard').iterdir())))",
+        extras="tracking",
+    )
+    assert int(printed) == 1
+
+
 def test_extra_devkit(run_program: RunProgram):
     run_program("from scipy.io import loadmat", extras="devkit")
 

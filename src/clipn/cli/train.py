@@ -5,7 +5,9 @@ end it after its step, with a checkpoint.
 """
 
 import os
-from dataclasses import dataclass, fields
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
 
 from rich.console import Console
 
@@ -22,6 +24,9 @@ class Options(TrainConfig):
     dry_run: bool = False
     """Only check data, disk room, memory and time, from a few real steps, and print the plan."""
 
+    track: Literal["tensorboard", "wandb"] | None = None
+    """Send the figures of the log there too; tensorboard writes below OUT_DIR/tensorboard."""
+
     num_ranks: int = 1
     """For --dry-run: the processes that torchrun is to start."""
 
@@ -30,7 +35,7 @@ def run(options: Options) -> int:
     """Teach, or only plan it; returns the exit code."""
     config = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
     if not options.dry_run:
-        return _teach(config)
+        return _teach(config, options.track)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--dry-run is for one process: leave torchrun out and give --num-ranks.")
     plan = plan_run(config, num_ranks=options.num_ranks)
@@ -38,10 +43,14 @@ def run(options: Options) -> int:
     return 1 if plan.problems else 0
 
 
-def _teach(config: TrainConfig) -> int:
+def _teach(config: TrainConfig, track: Literal["tensorboard", "wandb"] | None) -> int:
     from clipn import distributed
+    from clipn.tracking import open_tracker
 
-    with show_progress() as progress:
+    tracking = nullcontext()
+    if track:
+        tracking = open_tracker(track, config.out_dir, config=config.recipe())
+    with tracking as tracker, show_progress() as progress:
         embedding = progress.add_task("embedding shards", total=None)
         teaching = progress.add_task("teaching steps", total=None)
 
@@ -52,6 +61,9 @@ def _teach(config: TrainConfig) -> int:
         def on_step(record: StepRecord) -> None:
             """Move the bar of the steps."""
             progress.update(teaching, completed=record.step, total=record.num_steps)
+            if tracker is not None:
+                figures = {f"train/{name}": value for name, value in asdict(record).items()}
+                tracker.log(figures, step=record.step)
 
         model = train(config, on_shard=on_shard, on_step=on_step)
     if distributed.rank() == 0:
