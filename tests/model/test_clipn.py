@@ -180,7 +180,7 @@ def _changed_parts(model: CLIPN, changed: CLIPN) -> set[str]:
     [
         ("visual.conv1.weight", {"image", "frozen", "all"}),
         ("text.ln_final.bias", {"text", "frozen", "all"}),
-        ("logit_scale", {"text", "frozen", "all"}),
+        ("logit_scale", {"text", "all"}),
         ("no_tower.text.token_embedding.weight", {"text", "all"}),
         ("no_tower.prompts", {"text", "all"}),
     ],

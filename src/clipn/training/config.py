@@ -103,7 +103,8 @@ class TrainConfig:
     """Whether each pair draws its caption, or all pairs of a class in a batch share one."""
 
     seed: int = 0
-    """Of the order, the captions, the views and the prompts."""
+    """Of the order, the captions, the prompts, and which views are seen; runs of several seeds can
+    share a cache."""
 
     num_views: int = 1
     """Views of each image in the cache: 1 is the plain image, more are random ones."""

@@ -47,7 +47,6 @@ def build_settings(config: TrainConfig, model: CLIPN) -> BuildSettings:
         num_workers=config.num_workers,
         dtype=config.cache_dtype,
         max_bad_share=config.pairs.max_bad_share,
-        seed=config.seed,
         negated_templates=NEGATED_CAPTION_TEMPLATES if model.variant == "handcrafted" else (),
     )
 
