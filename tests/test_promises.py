@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from clipn.batch import score_images
+from clipn.calibration import ConformalCalibration
 from clipn.data.class_names import read_class_list
 from clipn.detector import Detector
 from clipn.errors import DataError, ModelError, NotCalibratedError
@@ -154,6 +155,22 @@ def test_one_threshold_for_all_classes_can_be_asked_for(detector: Detector):
     assert threshold == conformal_threshold(detector.score(images), alpha=0.1)
     refused = [answer.is_ood for answer in detector.predict(images)]
     assert refused == (detector.p_values(images) <= 0.1).tolist()
+
+
+def test_classes_that_share_may_still_be_compared_with_other_images():
+    """A new image of C makes A and B too few for themselves; one of A or B does not."""
+    best = np.repeat([0, 1, 2], [10, 9, 40])
+    scores = np.where(best == 2, 10.0, 0.0) + np.random.default_rng(0).random(59)
+    calibration = ConformalCalibration(
+        alpha=0.05, scores=tuple(scores.tolist()), best=tuple(best.tolist()), num_classes=3
+    )
+    assert calibration.shared_classes.all()
+    expected = class_conformal_thresholds(scores, best, num_classes=3, alpha=0.05)
+    assert calibration.threshold == tuple(expected.tolist())
+    assert expected[0] == scores[best < 2].min()
+    assert expected[2] == np.sort(scores)[2]
+    p_values = calibration.p_values(expected - 1e-9, np.arange(3))
+    assert (p_values <= 0.05).all()
 
 
 def test_classes_with_too_few_images_are_named(

@@ -67,14 +67,14 @@ class ConformalCalibration:
 
     @cached_property
     def threshold(self) -> Threshold:
-        """What a score must reach; one number where no class has enough images of its own."""
+        """What a score must reach; one number where it is the same for all classes."""
         scores = np.array(self.scores)
-        if self.best is None or self.shared_classes.all():
+        if self.best is None:
             return conformal_threshold(scores, alpha=self.alpha)
         bounds = class_conformal_thresholds(
             scores, np.array(self.best), num_classes=self.num_classes, alpha=self.alpha
-        )
-        return tuple(bounds.tolist())
+        ).tolist()
+        return bounds[0] if len(set(bounds)) == 1 else tuple(bounds)
 
     @cached_property
     def shared_classes(self) -> Bool[np.ndarray, " classes"]:
@@ -95,7 +95,7 @@ class ConformalCalibration:
             best: The most likely class of each.
         """
         own = np.array(self.scores)
-        if self.best is None or self.shared_classes.all():
+        if self.best is None:
             return conformal_p_values(own, scores)
         return class_conformal_p_values(
             own,

@@ -171,6 +171,7 @@ def test_detect_goes_on_past_unreadable_images_and_names_them(
         (["PHOTOS", "--detector", "x", "--rule", "ctw"], 2, "as it was saved; leave --rule out"),
         (["PHOTOS", "--detector", "x", "--threshold", "1"], 2, "leave --threshold out"),
         (["PHOTOS", "--detector", "x"], 1, "is no detector folder"),
+        (["PHOTOS", *CLASSES, "--explain", "--csv", "-"], 2, "--explain prints below the table"),
         (["PHOTOS", *CLASSES, "--templates", "none.txt", "--model", "MODEL"], 1, "none.txt"),
         (["PHOTOS", *CLASSES, "--device", "gpu9", "--model", "MODEL"], 2, "--device gpu9"),
         (["PHOTOS", *CLASSES, "--parquet", "-"], 2, "--parquet needs a file"),
@@ -223,6 +224,29 @@ def test_a_wrong_tpr_is_wrong_usage(photos: Path, model_dir: Path, tmp_path: Pat
 
 
 # import-checkpoint, list, demo
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--alpha", "0.1"], 2, "--alpha belongs to --method conformal"),
+        (["--method", "conformal", "--tpr", "0.9"], 2, "--tpr belongs to --method tpr"),
+        (["--method", "conformal", "--alpha", "0.001"], 1, "that takes 999 at least"),
+    ],
+)
+def test_a_promise_that_cannot_be_made_is_one_line(
+    photos: Path,
+    model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    code: int,
+    message: str,
+):
+    arguments = [str(photos / "a.png"), "--model", str(model_dir), *CLASSES, *options]
+    assert run(["calibrate", *arguments, "--out-dir", str(tmp_path / "detector")]) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "detector").exists()
 
 
 @pytest.mark.parametrize("variant", ["learnable", "handcrafted"])

@@ -68,6 +68,8 @@ def run(options: Options) -> int:
         )
     if options.parquet == STDOUT:
         raise ValueError("--parquet needs a file; only --json and --csv write to standard output.")
+    if options.explain and STDOUT in (options.json, options.csv):
+        raise ValueError("--explain prints below the table: write --json or --csv to a file.")
     from clipn.predictions import Predictions
 
     paths = find_inputs(options.images)

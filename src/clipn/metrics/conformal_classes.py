@@ -47,8 +47,6 @@ def class_conformal_thresholds(
         [0.1, 0.4]
     """
     inside, best = _check(id_scores, id_best, num_classes)
-    if inside.size < num_images_for(alpha):
-        conformal_threshold(inside, alpha=alpha)  # which says what is wrong
     counts, needed = np.bincount(best, minlength=num_classes), num_images_for(alpha)
     return np.array(
         [
@@ -121,7 +119,7 @@ def _group_of(
     sums = np.cumsum(counted[order])
     num_sharing = int((counted <= needed).sum())
     if num_sharing and 0 < sums[num_sharing - 1] <= needed:
-        # Even together they are too few: classes that have enough join them.
+        # Even together they are too few: classes that have enough join them, all if need be.
         num_sharing = int(np.searchsorted(sums, needed, side="right")) + 1
     place = int(np.flatnonzero(order == new)[0])
     group = np.zeros(len(counts), dtype=bool)
