@@ -1,8 +1,5 @@
 """The application in two replicas of a real Ray cluster in processes of this machine."""
 
-import gc
-import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +11,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from ports import find_free_port
+from ray_cluster import pass_over_its_warnings, start_cluster
 
 from clipn.serving.schemas import ClassSetContent
 from clipn.serving.settings import Settings
@@ -21,13 +20,7 @@ from clipn.serving.shared_class_sets import ClassSetBoard
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install clipn[ray]")
 
-# What Ray's own modules do when they are imported or end is not ours to mend.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pass_over_its_warnings
 
 NUM_CLIENTS, NUM_REQUESTS, MAX_TRIES = 4, 40, 40
 
@@ -49,35 +42,16 @@ def address() -> Iterator[str]:
     from clipn.serving.ray_serve import start_replicas
     from clipn.serving.replica_options import ReplicaOptions
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("RAY_USAGE_STATS_ENABLED", "0"),
-            ("RAY_AUTH_MODE", "disabled"),
-            ("RAY_worker_niceness", "0"),
-            ("OMP_NUM_THREADS", "1"),
-        ):
-            patch.setenv(name, value)
+    with start_cluster():
         try:
-            ray.init(
-                num_cpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=100 * 2**20,
-            )
             yield start_replicas(
                 partial(open_engine, Options(classes="tabby cat, espresso")),
                 settings=Settings(batch_size=4),
                 options=ReplicaOptions(replicas=2),
-                port=port,
+                port=find_free_port(),
             )
         finally:
             serve.shutdown()
-            ray.shutdown()
-            gc.collect()  # what Ray has left open is told of here, and not in other tests
 
 
 @dataclass
