@@ -127,3 +127,10 @@ def test_strong_views_beside_plain_images_alone_are_refused():
     with pytest.raises(ValueError, match="views 'strong' needs num_views of at least 2"):
         config(views="strong")
     assert config(views="strong", num_views=2).recipe()["views"] == "strong"
+
+
+def test_runs_at_other_temperatures_or_on_other_pairs_are_others():
+    run = config().identity(tau=8.0, data_fingerprint="a")
+    assert run == config().identity(tau=8.0, data_fingerprint="a")
+    assert run != config().identity(tau=9.0, data_fingerprint="a")
+    assert run != config().identity(tau=8.0, data_fingerprint="b")

@@ -180,3 +180,12 @@ class TrainConfig:
         settings = {k: v for k, v in asdict(self).items() if k not in (*places, *memory, *reports)}
         settings["pairs"] = {**settings["pairs"], "templates": list(self.pairs.templates)}
         return {**settings, "betas": list(self.betas), "losses": list(self.losses)}
+
+    def identity(self, *, tau: float, data_fingerprint: str) -> dict[str, Any]:
+        """What tells a run from another, as JSON: only the same one goes on from a checkpoint.
+
+        Args:
+            tau: Temperature of the model that is taught.
+            data_fingerprint: Of the pairs, from the cache's manifest.
+        """
+        return {**self.recipe(), "tau": tau, "data_fingerprint": data_fingerprint}

@@ -140,8 +140,7 @@ def _teach(
 
     # Where it goes on
     optimizer = build_optimizer(no_tower, config)
-    data_fingerprint = cache.manifest["data_fingerprint"]
-    recipe = {**config.recipe(), "tau": tau, "data_fingerprint": data_fingerprint}
+    recipe = config.identity(tau=tau, data_fingerprint=cache.manifest["data_fingerprint"])
     checkpoints, log = config.out_dir / "checkpoints", config.out_dir / "log.jsonl"
     first_step = 0
     if checkpoint := load_last_checkpoint(checkpoints, recipe=recipe):

@@ -42,7 +42,7 @@ def find_earlier_run(config: TrainConfig, model: CLIPN, shards: Sequence[Shard])
     """
     try:
         cache = find_cache(shards, model, config.embeddings_dir, build_settings(config, model))
-        recipe = {**config.recipe(), "data_fingerprint": cache.data_fingerprint}
+        recipe = config.identity(tau=model.tau, data_fingerprint=cache.data_fingerprint)
         checkpoint = load_last_checkpoint(config.out_dir / "checkpoints", recipe=recipe)
     except (DataError, TrainingError) as error:
         return EarlierRun(problems=(str(error),))
