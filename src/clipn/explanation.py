@@ -8,7 +8,7 @@ from jaxtyping import Float
 from clipn.calibration import AnyCalibration, ConformalCalibration
 from clipn.predictions import Prediction, Rule
 
-__all__ = ["ClassEvidence", "Evidence", "Explanation", "weigh"]
+__all__ = ["ClassEvidence", "Evidence", "Explanation", "rank_classes", "weigh"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def rank_classes(
             logit_yes=float(yes[row]),
             logit_no=None if no is None else float(no[row]),
             p_yes=float(p_yes[row]),
-            p_no=None if no is None else sigmoid(float(no[row] - yes[row])),
+            p_no=None if no is None else _sigmoid(float(no[row] - yes[row])),
         )
         for row, name in enumerate(names)
     )
@@ -119,38 +119,51 @@ def weigh(
         calibration: Where it is from.
         best: The best class's place among the detector's.
     """
-    name, p_value = f'"{prediction.best_class}"', None
-    if isinstance(calibration, ConformalCalibration) and rule == "threshold":
-        p_value = float(calibration.p_values(np.array([prediction.score]), np.array([best]))[0])
     if rule == "ctw":
-        quantity, value, limit = f"the no of {name}", _p_no(classes[0]), 0.5
-        reason = _compare(quantity, value, limit, ("is above", "is not above"), prediction)
-        reason += ", where it outweighs the yes"
+        quantity, value, limit, reason = _weigh_ctw(prediction, classes)
     elif rule == "atd":
-        kept = [(one.p_yes * (1 - _p_no(one)), one.name) for one in classes]
-        limit, largest = max(kept)
-        quantity, value = 'the mass of "none of these"', 1 - sum(mass for mass, _ in kept)
-        reason = _compare(quantity, value, limit, ("exceeds", "does not exceed"), prediction)
-        reason += f', what "{largest}" keeps after its no'
+        quantity, value, limit, reason = _weigh_atd(prediction, classes)
     else:
         assert bound is not None
         quantity, value, limit = f"the score {score_name}", prediction.score, bound
         reason = _compare(quantity, value, limit, ("is below", "reaches"), prediction)
-        reason += f", the threshold of {name}"
-    if p_value is not None and isinstance(calibration, ConformalCalibration):
+        reason += f', the threshold of "{prediction.best_class}"'
+    p_value = None
+    if isinstance(calibration, ConformalCalibration) and rule == "threshold":
+        p_value = float(calibration.p_values(np.array([prediction.score]), np.array([best]))[0])
         relation = "is not above" if prediction.is_ood else "is above"
         reason += f"; the p-value {p_value:.3g} {relation} alpha {calibration.alpha:.3g}"
     return Evidence(
         rule=rule,
         quantity=quantity,
-        value=float(value),
-        bound=float(limit),
+        value=value,
+        bound=limit,
         p_value=p_value,
         reason=reason[0].upper() + reason[1:] + ".",
     )
 
 
-def sigmoid(x: float) -> float:
+def _weigh_ctw(
+    prediction: Prediction, classes: tuple[ClassEvidence, ...]
+) -> tuple[str, float, float, str]:
+    """Quantity, value, bound and reason of the rule CTW."""
+    quantity, value = f'the no of "{prediction.best_class}"', _p_no(classes[0])
+    reason = _compare(quantity, value, 0.5, ("is above", "is not above"), prediction)
+    return quantity, value, 0.5, f"{reason}, where it outweighs the yes"
+
+
+def _weigh_atd(
+    prediction: Prediction, classes: tuple[ClassEvidence, ...]
+) -> tuple[str, float, float, str]:
+    """Quantity, value, bound and reason of the rule ATD."""
+    kept = [(one.p_yes * (1 - _p_no(one)), one.name) for one in classes]
+    limit, largest = max(kept)
+    quantity, value = 'the mass of "none of these"', 1 - sum(mass for mass, _ in kept)
+    reason = _compare(quantity, value, limit, ("exceeds", "does not exceed"), prediction)
+    return quantity, value, limit, f'{reason}, what "{largest}" keeps after its no'
+
+
+def _sigmoid(x: float) -> float:
     """1 / (1 + exp(-x)), without overflow."""
     return float(0.5 * (1 + np.tanh(0.5 * x)))
 
