@@ -57,6 +57,7 @@ def test_notebooks_run_from_top_to_bottom(
 
 
 def test_commands_in_indented_blocks_which_are_not_run_are_there():
+    from clipn.benchmarks.suites import get_suites
     from clipn.cli.main import COMMANDS
 
     lines = [
@@ -68,6 +69,11 @@ def test_commands_in_indented_blocks_which_are_not_run_are_there():
     assert len(lines) >= 15
     names = [line.split()[1].rstrip(":") for line in lines]
     assert [name for name in names if name not in COMMANDS] == []
+    text = "\n".join(page.read_text() for page in DOCS.glob("*.md"))
+    suites = set(re.findall(r"clipn eval ([a-z0-9-]+) ", text))
+    assert len(suites) >= 2
+    for suite in suites:
+        assert get_suites(suite)
 
 
 def test_the_figures_are_what_their_script_draws(monkeypatch: pytest.MonkeyPatch):
