@@ -137,11 +137,9 @@ class CLIPN(nn.Module):
             raise ValueError(f"variant must be 'learnable' or 'handcrafted'; got {variant!r}.")
         if num_prompts < 0:
             raise ValueError(f"num_prompts must not be negative; got {num_prompts}.")
-        is_handcrafted = variant == "handcrafted"
-        self.no_tower = NoTower(
-            self.text, num_prompts=0 if is_handcrafted else num_prompts, start=start
-        )
-        if is_handcrafted:
+        num_prompts = 0 if variant == "handcrafted" else num_prompts
+        self.no_tower = NoTower(self.text, num_prompts=num_prompts, start=start)
+        if variant == "handcrafted":
             self.templates, self.negated_templates = PAIRED_TEMPLATES, NEGATED_TEMPLATES
         self.reference = None  # it is no longer what that name loads
 
@@ -160,9 +158,8 @@ class CLIPN(nn.Module):
             strength: "weak" views are the paper's, crops of 90 % of the area and more; "strong"
                 ones go down to 25 %, are mirrored, and change in light and colour.
         """
-        return RandomView(
-            preprocess=self.preprocess, size=self.source.preprocess["size"], **STRENGTHS[strength]
-        )
+        size = self.source.preprocess["size"]
+        return RandomView(preprocess=self.preprocess, size=size, **STRENGTHS[strength])
 
     # Embeddings
 
@@ -351,8 +348,7 @@ class CLIPN(nn.Module):
 
         Args:
             part: "image", the image tower with its preprocessing; "text", both text towers;
-                "frozen", the towers that teaching leaves as they are, on which all that is cached
-                depends, whatever the temperature; or "all".
+                "frozen", image and yes tower without the temperature; or "all".
         """
         prefixes = FINGERPRINT_PARTS[part]
         # The same weights with another activation or number of heads are another model.
