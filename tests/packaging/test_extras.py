@@ -92,7 +92,7 @@ def test_extra_serve(start_program: StartProgram):
     with urlopen(address[0]) as page:
         assert b"<title>" in page.read()
     process.terminate()
-    printed, complaints = process.communicate(timeout=60)
+    printed, complaints = process.communicate(timeout=600)
     assert printed == "exit 0\n", complaints
 
 
