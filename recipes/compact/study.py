@@ -2,18 +2,22 @@
 
     python recipes/compact/study.py trials --base runs/compact-base
     python recipes/compact/study.py tables --base runs/compact-base --data-dir ../shared/data
+    python recipes/compact/study.py baselines --base runs/compact-base --data-dir ../shared/data
 
-`trials` teaches each way of TRIALS once and measures it on held-out training images only; that is
-where the shipped way was chosen. `tables` teaches the chosen way and the ablations with three
-seeds, measures them on the test suites with every score, and writes `docs/results.md`. Both go on
-where they were interrupted: what is taught or measured already is not done again.
+`trials` teaches each way once and measures it on held-out training images only; that is where all
+choices were made. `tables` measures all ways on the test suites, two of them with three seeds.
+`baselines` measures there the scores that listen to no "no". Figures are kept in
+`study_figures.json`; once all are there, `docs/results.md` is made of them. Each part goes on where
+it was interrupted: what is taught or measured already is not done again.
 """
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +33,17 @@ from evaluate import SUITES, suite_for
 
 BASELINES = ("msp", "max_logit", "energy", "react", "odin", "fort", "mcm")  # those of the paper
 NO_SCORES = ("ctw", "atd")
+TEMPERED = ("msp", "energy", "react", "mcm")  # those that depend on the temperature, but odin
 OTHERS = ("gl_mcm", "neg_label", "csp", "ada_neg", "eoe")
 HELD_OUT_SCORES = (*NO_SCORES, "msp", "max_logit", "energy", "mcm")
 ALL_SCORES = (*NO_SCORES, *BASELINES, *OTHERS)
+GROUPS = (*SUITES, "pacs-open")
 METRICS = ("auroc", "fpr95")
 Figures = dict[str, list[float]]
 DOCUMENT = Path("docs/results.md")
-HEAD, NOTES, OUTLIERS = (
-    Path(__file__).with_name(name) for name in ("study_head.md", "study_notes.md", "outliers.txt")
+HEAD, NOTES, OUTLIERS, FIGURES = (
+    Path(__file__).with_name(name)
+    for name in ("study_head.md", "study_notes.md", "outliers.txt", "study_figures.json")
 )
 
 
@@ -46,35 +53,45 @@ class Way:
 
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    tau: float | None = None  # the temperature that step 1 learned, unless it is given
 
 
-COMMON = {"epochs": 5, "batch_size": 1024, "captions": "per_class"}
-PUBLISHED = Way(title="as published (ITBO and TSO, lr 3e-4)")
-CHOSEN = Way(title="chosen (ITBO only, lr 1e-3)", changes={"lr": 1e-3, "losses": ("itbo",)})
-FASTER = Way(title="ITBO and TSO, lr 1e-3", changes={"lr": 1e-3})
-TRIALS = {
-    "chosen": CHOSEN,
-    "published": PUBLISHED,
-    "faster": FASTER,
-    "hard": Way(
-        title="chosen, hard negatives (hardness 0.5)", changes={**CHOSEN.changes, "hardness": 0.5}
+COMMON = {"epochs": 5, "batch_size": 1024, "captions": "per_class", "lr": 1e-3}
+ITBO = {"losses": ("itbo",)}
+STRONG = {"num_views": 2, "views": "strong"}
+RANKING = {"losses": ("ranking",), "start": "opposite", "epochs": 3}
+LOW_TAU = 8.0
+WAYS = {
+    "itbo": Way(title="ITBO: the shipped model", changes=ITBO),
+    "ranking": Way(title="ranking", changes={**RANKING, **STRONG}, tau=LOW_TAU),
+    "published": Way(title="as published: ITBO and TSO, lr 3e-4", changes={"lr": 3e-4}),
+    "both": Way(title="ITBO and TSO"),
+    "tso": Way(title="TSO", changes={"losses": ("tso",)}),
+    "itbo-no-pool": Way(title="ITBO, no pool of prompts", changes={**ITBO, "num_prompts": 0}),
+    "itbo-handcrafted": Way(
+        title='ITBO, hand-crafted "no"', changes={**ITBO, "variant": "handcrafted"}
     ),
-    "fast": Way(title="chosen, lr 3e-3", changes={**CHOSEN.changes, "lr": 3e-3}),
-    "long": Way(title="chosen, 15 epochs", changes={**CHOSEN.changes, "epochs": 15}),
+    "itbo-strong": Way(title="ITBO, strong views, tau 8", changes={**ITBO, **STRONG}, tau=LOW_TAU),
+    "ranking-plain": Way(title="ranking, plain images", changes=RANKING, tau=LOW_TAU),
+    "ranking-same": Way(
+        title='ranking, "no" starts as "yes"',
+        changes={**RANKING, **STRONG, "start": "same"},
+        tau=LOW_TAU,
+    ),
+    "ranking-tau": Way(title="ranking, learned tau", changes={**RANKING, **STRONG}),
+    "ranking-tso": Way(
+        title="ranking and TSO",
+        changes={**RANKING, **STRONG, "losses": ("ranking", "tso")},
+        tau=LOW_TAU,
+    ),
+    "ranking-no-pool": Way(
+        title="ranking, no pool of prompts",
+        changes={**RANKING, **STRONG, "num_prompts": 0},
+        tau=LOW_TAU,
+    ),
 }
-ABLATIONS = {
-    "chosen": CHOSEN,
-    "published": PUBLISHED,
-    "faster": FASTER,
-    "tso": Way(title="TSO only, lr 1e-3", changes={"lr": 1e-3, "losses": ("tso",)}),
-    "no-pool": Way(
-        title="chosen, no pool of prompts", changes={**CHOSEN.changes, "num_prompts": 0}
-    ),
-    "handcrafted": Way(
-        title='chosen, hand-crafted "no"', changes={**CHOSEN.changes, "variant": "handcrafted"}
-    ),
-}
-SEEDS = {"chosen": (0, 1, 2)}  # of the others the first only
+SEEDS = dict.fromkeys(("itbo", "ranking", "ranking-same"), (0, 1, 2))  # of the others the first
+FROZEN, FROZEN_LOW = "frozen towers", "frozen towers, tau 8"  # for scores without a "no"
 
 
 def teach(way: Way, *, seed: int, args: argparse.Namespace, folder: Path) -> CLIPN:
@@ -90,11 +107,12 @@ def teach(way: Way, *, seed: int, args: argparse.Namespace, folder: Path) -> CLI
         class_column="label",
         **({} if is_handcrafted else {"templates": tuple(TEMPLATES)}),
     )
+    kind = settings.get("views") or settings.get("variant") or "plain"
     config = TrainConfig(
         pairs=pairs,
         model=str(args.base),
         out_dir=folder,
-        cache_dir=args.work_dir / ("cache-handcrafted" if is_handcrafted else "cache"),
+        cache_dir=args.work_dir / f"cache-{kind}",
         precision="bf16-mixed",
         accelerator="cpu",
         seed=seed,
@@ -103,7 +121,19 @@ def teach(way: Way, *, seed: int, args: argparse.Namespace, folder: Path) -> CLI
         **settings,
     )
     torch.manual_seed(seed)
-    return train(config, on_step=lambda r: print(folder.name, r.step, f"{r.loss:.4f}", flush=True))
+    return train(
+        config,
+        model=load_base(args.base, tau=way.tau),
+        on_step=lambda r: print(folder.name, r.step, f"{r.loss:.4f}", flush=True),
+    )
+
+
+def load_base(folder: Path, *, tau: float | None) -> CLIPN:
+    """The CLIP of step 1, at another temperature where one is given."""
+    model = load_model(folder)
+    if tau is not None:
+        model.logit_scale.data.fill_(math.log(tau))
+    return model
 
 
 def measure(
@@ -135,10 +165,10 @@ def measure(
 
 
 def run_trials(args: argparse.Namespace) -> None:
-    """Teach and measure every trial on held-out images, and keep the figures."""
+    """Teach every way once, measure it on held-out images, and keep the figures."""
     suites = [suite_for(name, held_out=True) for name in SUITES]
     rows = {}
-    for name, way in TRIALS.items():
+    for name, way in WAYS.items():
         model = teach(way, seed=0, args=args, folder=args.work_dir / f"{name}-0")
         results = measure(
             model,
@@ -151,7 +181,7 @@ def run_trials(args: argparse.Namespace) -> None:
         )
         rows[way.title] = mean_figures(results, [suite.name for suite in suites])
         print(name, rows[way.title], flush=True)
-    (args.work_dir / "trials.json").write_text(json.dumps(rows, indent=2))
+    keep(args.figures, "trials", rows)
 
 
 def mean_figures(results: Sequence[Result], suites: Sequence[str]) -> Figures:
@@ -168,109 +198,150 @@ def mean_figures(results: Sequence[Result], suites: Sequence[str]) -> Figures:
 
 def run_tables(args: argparse.Namespace) -> None:
     """Teach and measure what the tables show, and write the document."""
-    every = [suite for name in (*SUITES, "pacs-open") for suite in get_suites(name)]
-    results: dict[str, list[list[Result]]] = {}
-    for name, way in ABLATIONS.items():
+    for name, way in WAYS.items():
+        runs = []
         for seed in SEEDS.get(name, (0,)):
             folder = args.work_dir / f"{name}-{seed}"
             model = teach(way, seed=seed, args=args, folder=folder)
-            # Only the two that listen to "no" depend on the teaching.
-            scores = ALL_SCORES if (name, seed) == ("chosen", 0) else NO_SCORES
-            found = measure(
-                model,
-                every,
-                data_dir=args.data_dir,
-                scores=scores,
-                args=args,
-                folder=folder / "tests",
-            )
-            results.setdefault(name, []).append(found)
-    trials = json.loads((args.work_dir / "trials.json").read_text())
+            runs.append(measure_tests(model, NO_SCORES, args=args, folder=folder / "tests"))
+        keep(args.figures, name, runs)
+    write_document(args)
+
+
+def run_baselines(args: argparse.Namespace) -> None:
+    """Measure the scores that no teaching changes, and write the document."""
+    for name, tau, scores in (
+        (FROZEN, None, (*BASELINES, *OTHERS)),
+        (FROZEN_LOW, LOW_TAU, TEMPERED),
+    ):
+        model, folder = load_base(args.base, tau=tau), args.work_dir / name.replace(" ", "-")
+        keep(args.figures, name, [measure_tests(model, scores, args=args, folder=folder)])
+    write_document(args)
+
+
+def measure_tests(
+    model: CLIPN, scores: Sequence[str], *, args: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
+    """By group of suites and score: mean figures, and what the rules do, all in percent."""
+    found = {}
+    for group in GROUPS:
+        suites = get_suites(group)
+        results = measure(
+            model, suites, data_dir=args.data_dir, scores=scores, args=args, folder=folder
+        )
+        figures = mean_figures(results, [suite.name for suite in suites])
+        found[group] = {score: {"figures": figures[score]} for score in scores}
+        for score in NO_SCORES if model.has_no else ():
+            found[group][score]["rules"] = mean_rules([r for r in results if r.score == score])
+    return found
+
+
+def mean_rules(results: Sequence[Result]) -> dict[str, list[float]]:
+    """Percent of ID kept and OOD refused by each rule: the mean over suites and their sets."""
+    return {
+        rule: [
+            100 * statistics.fmean(r.rules[rule]["id_kept"] for r in results),
+            100
+            * statistics.fmean(
+                statistics.fmean(r.rules[rule]["refused"].values()) for r in results
+            ),
+        ]
+        for rule in results[0].rules
+    }
+
+
+def keep(path: Path, name: str, figures: Any) -> None:
+    """Keep figures under a name beside those that are there."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, name: figures}, indent=1) + "\n")
+
+
+def write_document(args: argparse.Namespace) -> None:
+    """Make the document of the figures that are kept, once all of them are."""
+    figures = json.loads(args.figures.read_text()) if args.figures.exists() else {}
+    if missing := [name for name in (*WAYS, FROZEN, FROZEN_LOW, "trials") if name not in figures]:
+        print("Not yet measured:", ", ".join(missing))
+        return
     DOCUMENT.parent.mkdir(exist_ok=True)
-    DOCUMENT.write_text(render(results, trials))
+    DOCUMENT.write_text(render(figures))
     print(DOCUMENT)
 
 
-def render(results: dict[str, list[list[Result]]], trials: dict[str, Figures]) -> str:
+def render(figures: dict[str, Any]) -> str:
     """The document."""
-    chosen = results["chosen"]
-    groups = {name: [suite.name for suite in get_suites(name)] for name in (*SUITES, "pacs-open")}
-    lines = [HEAD.read_text().rstrip(), "", "## All scores", ""]
-    lines += table(
-        ["score", *groups],
-        {
-            score: [
-                spread([mean_figures(seed, names) for seed in chosen], score)
-                for names in groups.values()
-            ]
-            for score in ALL_SCORES
-        },
-    )
-    lines += ["", *margin(chosen), "", "## Decisions", "", *rules(chosen, groups)]
-    lines += ["", "## Ablations", ""]
+    frozen = figures[FROZEN]
+    rows = {
+        f"{score}, {name}": [spread(figures[name], g, score) for g in GROUPS]
+        for name in SEEDS
+        for score in NO_SCORES
+    }
+    rows |= {s: [spread(frozen, g, s) for g in GROUPS] for s in (*BASELINES, *OTHERS)}
+    lines = [HEAD.read_text().rstrip(), "", "## All scores", "", *table(["score", *GROUPS], rows)]
+    lines += ["", margin(figures), "", "## Decisions", "", *rules(figures), "", "## Ablations", ""]
     lines += table(
         ["way of teaching", *(f"{score}, {name}" for score in NO_SCORES for name in SUITES)],
         {
-            ABLATIONS[name].title: [
-                spread([mean_figures(seed, groups[suite]) for seed in seeds], score)
-                for score in NO_SCORES
-                for suite in SUITES
-            ]
-            for name, seeds in results.items()
+            way.title: [spread(figures[key], g, score) for score in NO_SCORES for g in SUITES]
+            for key, way in WAYS.items()
         },
     )
-    lines += ["", "## What was tried, on held-out training images", ""]
-    names = HELD_OUT_SCORES
+    lines += ["", "## On held-out training images", ""]
     lines += table(
-        ["way of teaching", *names],
-        {title: [cell(*figures[score]) for score in names] for title, figures in trials.items()},
+        ["way of teaching", *HELD_OUT_SCORES],
+        {
+            title: [cell(*found[score]) for score in HELD_OUT_SCORES]
+            for title, found in figures["trials"].items()
+        },
     )
     return "\n".join([*lines, "", NOTES.read_text().rstrip(), ""])
 
 
-def margin(seeds: list[list[Result]]) -> list[str]:
+def means(runs: Sequence[dict[str, Any]], group: str, score: str) -> list[list[float]]:
+    """AUROC and FPR95 of every run."""
+    return [run[group][score]["figures"] for run in runs]
+
+
+def margin(figures: dict[str, Any]) -> str:
     """ATD beside the best of the paper's seven baselines, on the mean of both compact suites."""
-    figures = [mean_figures(seed, SUITES) for seed in seeds]
-    means = {
-        s: [statistics.fmean(f[s][m] for f in figures if s in f) for m in (0, 1)]
-        for s in figures[0]
-    }
-    best = [
-        max((means[s][0], s) for s in BASELINES),
-        min((means[s][1], s) for s in BASELINES),
+
+    def both(name: str, score: str) -> list[float]:
+        values = [found for group in SUITES for found in means(figures[name], group, score)]
+        return [statistics.fmean(column) for column in zip(*values, strict=True)]
+
+    baselines = {score: both(FROZEN, score) for score in BASELINES}
+    baselines |= {f"{score} at tau {LOW_TAU:g}": both(FROZEN_LOW, score) for score in TEMPERED}
+    by_auroc = max(baselines, key=lambda score: baselines[score][0])
+    by_fpr95 = min(baselines, key=lambda score: baselines[score][1])
+    best = baselines[by_auroc][0], baselines[by_fpr95][1]
+    lines = [
+        f"Mean of both compact suites: the best of the seven baselines has an AUROC of "
+        f"{best[0]:.2f} ({by_auroc}) and an FPR95 of {best[1]:.2f} ({by_fpr95})."
     ]
-    gains = [means["atd"][m] - best[m][0] for m in (0, 1)]
-    return [
-        f"On the mean of both compact suites ATD reaches {cell(*means['atd'])}. The best of the "
-        f"seven baselines has an AUROC of {best[0][0]:.2f} ({best[0][1]}) and an FPR95 of "
-        f"{best[1][0]:.2f} ({best[1][1]}): a margin of {gains[0]:+.2f} AUROC and {gains[1]:+.2f} "
-        "FPR95. The paper's, on its own models and sets, is +2.34 and -11.64."
-    ]
+    for name in SEEDS:
+        atd = both(name, "atd")
+        lines.append(
+            f"ATD taught by {name} has {cell(*atd)}: a margin of {atd[0] - best[0]:+.2f} AUROC and "
+            f"{atd[1] - best[1]:+.2f} FPR95."
+        )
+    return " ".join([*lines, "The paper's, on its own models and sets, is +2.34 and -11.64."])
 
 
-def rules(seeds: list[list[Result]], groups: dict[str, list[str]]) -> list[str]:
+def rules(figures: dict[str, Any]) -> list[str]:
     """What the paper's two rules and a calibrated threshold do."""
     rows = {}
-    for score in NO_SCORES:
+    for name, score in product(SEEDS, NO_SCORES):
         for rule in (score, "calibrated"):
-            cells = []
-            for names in groups.values():
-                found = [r for seed in seeds for r in seed if r.suite in names and r.score == score]
-                kept = statistics.fmean(r.rules[rule]["id_kept"] for r in found)
-                refused = statistics.fmean(
-                    statistics.fmean(r.rules[rule]["refused"].values()) for r in found
-                )
-                cells.append(f"{100 * kept:.1f} / {100 * refused:.1f}")
-            title = f"{score}, the paper's rule" if rule == score else f"{score}, TPR of 95 %"
-            rows[title] = cells
-    return [*table(["ID kept / OOD refused, %", *groups], rows)]
+            runs = [[run[group][score]["rules"][rule] for run in figures[name]] for group in GROUPS]
+            title = "the paper's rule" if rule == score else "TPR of 95 %"
+            columns = [[statistics.fmean(c) for c in zip(*of, strict=True)] for of in runs]
+            rows[f"{score}, {name}, {title}"] = [f"{k:.1f} / {r:.1f}" for k, r in columns]
+    return table(["ID kept / OOD refused, %", *GROUPS], rows)
 
 
-def spread(figures: list[Figures], score: str) -> str:
-    """Mean and standard deviation over the seeds."""
-    columns = [[f[score][m] for f in figures if score in f] for m in (0, 1)]
+def spread(runs: Sequence[dict[str, Any]], group: str, score: str) -> str:
+    """Mean and standard deviation over the runs."""
     cells = []
-    for values in columns:
+    for values in zip(*means(runs, group, score), strict=True):
         deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
         cells.append(f"{statistics.fmean(values):.2f}{deviation}")
     return " / ".join(cells)
@@ -287,19 +358,23 @@ def table(header: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
 
 
+PARTS = {"trials": run_trials, "tables": run_tables, "baselines": run_baselines}
+
+
 def main() -> None:
-    """Trials, or tables."""
+    """One part of the study."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("trials", "tables"))
+    parser.add_argument("part", choices=tuple(PARTS))
     parser.add_argument("--base", type=Path, required=True, help="model folder without a 'no'")
     parser.add_argument("--pairs", type=Path, default=Path("runs/compact-pairs/training.parquet"))
     parser.add_argument("--held-out-dir", type=Path, default=Path("runs/compact-pairs/held_out"))
     parser.add_argument("--data-dir", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work-dir", type=Path, default=Path("runs/study"))
+    parser.add_argument("--figures", type=Path, default=FIGURES)
     args = parser.parse_args()
-    (run_trials if args.part == "trials" else run_tables)(args)
+    PARTS[args.part](args)
 
 
 if __name__ == "__main__":

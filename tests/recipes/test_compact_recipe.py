@@ -1,6 +1,8 @@
 """What the compact model's recipe relies on: images like the files', tables like the results."""
 
 import importlib
+import json
+from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,10 +13,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clipn.benchmarks import Result, get_suites
-
 RECIPE = Path(__file__).parents[2] / "recipes" / "compact"
-BASE_AUROC = {"max_logit": 0.80, "energy": 0.82}
+BASE_AUROC = {"max_logit": 80.0, "energy": 82.0}
 
 
 @pytest.fixture
@@ -62,48 +62,51 @@ def test_the_same_share_of_every_class_is_held_out(images: ModuleType):
     assert not torch.equal(held_out, images.is_held_out(labels, share=0.05, seed=1))
 
 
-def result(suite: str, score: str, *, auroc: float, fpr95: float) -> Result:
-    figures = {"auroc": auroc, "fpr95": fpr95}
-    rule = {"id_kept": 0.9, "refused": {"set": 0.4}}
-    return Result(
-        suite=suite,
-        score=score,
-        score_options={},
-        model="m",
-        model_fingerprint="f",
-        package_version="0",
-        date="2026-01-01",
-        convention="",
-        templates=[],
-        class_names=[],
-        tau=1.0,
-        words=None,
-        data={},
-        id_accuracy=0.5,
-        sets={"set": figures},
-        averages={"all": figures},
-        rules={score: rule, "calibrated": rule},
-        scores_file="",
-    )
+def figures_of(**auroc: float) -> dict[str, Any]:
+    rules = {"ctw": [80.0, 50.0], "atd": [90.0, 40.0], "calibrated": [95.0, 30.0]}
+    return {score: {"figures": [v, 100 - v], "rules": rules} for score, v in auroc.items()}
 
 
-def test_the_study_tells_mean_spread_and_margin(load: Any):
+@pytest.fixture
+def figures(load: Any) -> dict[str, Any]:
     study = load("study")
-    suites = [s.name for name in (*study.SUITES, "pacs-open") for s in get_suites(name)]
-    seeds = []
-    for seed, atd in enumerate((0.81, 0.83, 0.85)):
-        scores = study.ALL_SCORES if seed == 0 else study.NO_SCORES
-        values = {**dict.fromkeys(scores, 0.6), **BASE_AUROC, "ctw": 0.7, "atd": atd}
-        seeds.append(
-            [result(s, n, auroc=values[n], fpr95=1 - values[n]) for s in suites for n in scores]
-        )
-    text = study.render(
-        {"chosen": seeds, "tso": seeds[1:2]},
-        {"a trial": {score: [61.0, 39.0] for score in study.HELD_OUT_SCORES}},
-    )
-    assert "| atd | 83.00 ± 2.00 / 17.00 ± 2.00 |" in text
+
+    def run(**auroc: float) -> dict[str, Any]:
+        return dict.fromkeys(study.GROUPS, figures_of(**auroc))
+
+    ways = {name: [run(ctw=70.0, atd=83.0)] for name in study.WAYS}
+    ways["ranking"] = [run(ctw=70.0, atd=atd) for atd in (84.0, 86.0, 88.0)]
+    everything = dict.fromkeys((*study.BASELINES, *study.OTHERS), 60.0)
+    return {
+        **ways,
+        study.FROZEN: [run(**{**everything, **BASE_AUROC})],
+        study.FROZEN_LOW: [run(**{**dict.fromkeys(study.TEMPERED, 50.0), "react": 82.5})],
+        "trials": {"a trial": {score: [61.0, 39.0] for score in study.HELD_OUT_SCORES}},
+    }
+
+
+def test_the_study_tells_mean_spread_and_margin(load: Any, figures: dict[str, Any]):
+    text = load("study").render(figures)
+    assert "| atd, ranking | 86.00 ± 2.00 / 14.00 ± 2.00 |" in text
     assert "| energy | 82.00 / 18.00 |" in text
-    assert "a margin of +1.00 AUROC and -1.00 FPR95" in text
-    assert "| TSO only, lr 1e-3 | 70.00 / 30.00 |" in text
+    assert "an AUROC of 82.50 (react at tau 8) and an FPR95 of 17.50 (react at tau 8)" in text
+    assert "ATD taught by ranking has 86.00 / 14.00: a margin of +3.50 AUROC and -3.50" in text
+    assert "| TSO | 70.00 / 30.00 |" in text
     assert "| a trial | 61.00 / 39.00 |" in text
-    assert "| atd, the paper's rule | 90.0 / 40.0 |" in text
+    assert "| atd, itbo, the paper's rule | 90.0 / 40.0 |" in text
+
+
+def test_the_studys_document_waits_for_all_figures(load: Any, tmp_path: Path, capsys: Any):
+    study = load("study")
+    path = tmp_path / "figures.json"
+    study.keep(path, "itbo", [1])
+    study.keep(path, "trials", {})
+    study.write_document(Namespace(figures=path))
+    assert capsys.readouterr().out.startswith("Not yet measured: ranking, published, both")
+
+
+def test_the_study_shows_the_figures_that_are_kept(load: Any):
+    study = load("study")
+    figures = json.loads(study.FIGURES.read_text())
+    document = Path(__file__).parents[2] / study.DOCUMENT
+    assert document.read_text() == study.render(figures)
