@@ -138,10 +138,22 @@ def calibration_from_json(values: dict[str, Any] | None, *, what: str) -> AnyCal
             best=None if best is None else tuple(map(int, best)),
             num_classes=int(values["num_classes"]),
         )
+        _check_best(calibration)
         check_threshold(calibration.threshold, num_classes=calibration.num_classes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The calibration of {what} is damaged: {error!r}") from error
     return calibration
+
+
+def _check_best(calibration: ConformalCalibration) -> None:
+    """Refuse classes that there are not, or not one for each score."""
+    best = calibration.best
+    if best is None:
+        return
+    if len(best) != calibration.num_images:
+        raise ValueError(f"{len(best)} classes of {calibration.num_images} scores")
+    if not all(0 <= row < calibration.num_classes for row in best):
+        raise ValueError(f"a class beyond the {calibration.num_classes} that there are")
 
 
 def threshold_to_json(threshold: Threshold | None) -> float | list[float] | None:

@@ -32,7 +32,7 @@ from clipn.detector_folder import (
 )
 from clipn.errors import DataError, ModelError
 from clipn.explanation import Explanation, rank_classes, weigh
-from clipn.files import write_tensors
+from clipn.files import file_crc32, write_tensors
 from clipn.image_detector import Answers, ImageDetector
 from clipn.judge import Judge, Precision
 from clipn.model import CLIPN, ClassBank, load_model
@@ -274,6 +274,7 @@ class Detector(ImageDetector):
                 rule=self.rule,
                 threshold=threshold_to_json(self.threshold),
                 calibration=calibration_to_json(self.calibration),
+                banks_crc32=file_crc32(folder / BANKS),
             ),
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clipn.errors import ModelError
-from clipn.files import write_json
+from clipn.files import file_crc32, write_json
 from clipn.folder_config import read_folder_config
 
 __all__ = ["BANKS", "DetectorConfig", "read_detector_config", "write_detector_config"]
@@ -27,6 +27,7 @@ class DetectorConfig:
         rule: What decides; None where nothing does yet.
         threshold: Of the rule "threshold"; a list of one for each class where they have their own.
         calibration: Where the threshold is from (see `clipn.calibration`); None if it was given.
+        banks_crc32: Of the file of the banks; None where nobody noted it.
     """
 
     model: str | None
@@ -37,6 +38,7 @@ class DetectorConfig:
     rule: str | None
     threshold: float | list[float] | None
     calibration: dict[str, Any] | None
+    banks_crc32: int | None = None
 
 
 def read_detector_config(folder: Path) -> DetectorConfig:
@@ -47,10 +49,21 @@ def read_detector_config(folder: Path) -> DetectorConfig:
     """
     path = folder / CONFIG
     values = read_folder_config(path, kind="detector", format_version=FORMAT_VERSION)
+    values.setdefault("banks_crc32", None)
     names = DetectorConfig.__dataclass_fields__
     if missing := [name for name in names if name not in values]:
         raise ModelError(f"{path} lacks {', '.join(missing)}.")
-    return DetectorConfig(**{name: values[name] for name in names})
+    config = DetectorConfig(**{name: values[name] for name in names})
+    try:
+        found = file_crc32(folder / BANKS)
+    except OSError as error:
+        raise ModelError(f"{folder / BANKS} cannot be read: {error}") from error
+    if config.banks_crc32 not in (None, found):
+        raise ModelError(
+            f"{folder / BANKS} is not the file that {CONFIG} speaks of: it is damaged or was "
+            "replaced. Make the detector anew."
+        )
+    return config
 
 
 def write_detector_config(folder: Path, config: DetectorConfig) -> None:

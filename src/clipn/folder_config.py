@@ -1,10 +1,10 @@
 """The JSON file that says what a model or detector folder holds."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from clipn.errors import ModelError
+from clipn.files import read_json
 
 
 def read_folder_config(path: Path, *, kind: str, format_version: int) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def read_folder_config(path: Path, *, kind: str, format_version: int) -> dict[st
         ModelError: If it is missing, damaged, or of another format.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{path.parent} is no {kind} folder: {path.name} cannot be read ({error})."

@@ -191,7 +191,7 @@ def test_a_damaged_part_says_how_to_mend_it(
     part, note = (tmp_path / "cache" / "parts" / f"000001{suffix}" for suffix in (".npz", ".json"))
     for content in (part.read_bytes()[:-200], b"", b"nonsense"):
         part.write_bytes(content)
-        with pytest.raises(DataError, match=r"000001\.npz cannot be read .* delete .*000001\.json"):
+        with pytest.raises(DataError, match=r"000001\.npz cannot be read .* Delete .*000001\.json"):
             build(shards)
     note.unlink()
     build(shards)

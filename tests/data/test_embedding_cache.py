@@ -122,25 +122,47 @@ def test_a_missing_array_is_refused(finished):
         EmbeddingCache(finished.folder)
 
 
-def test_an_array_of_another_shape_is_refused(finished):
-    np.save(finished.folder / "image.npy", np.zeros((8, 24)))
+@pytest.fixture
+def unsealed(finished):
+    """A finished cache whose manifest notes no checksums."""
+    path = finished.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["crc32"]
+    path.write_text(json.dumps(manifest))
+    return finished
+
+
+@pytest.mark.parametrize("name", ["image", "first_caption", "tokens"])
+def test_a_bit_that_turned_over_is_noticed(finished, name):
+    path = finished.folder / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}\.npy cannot be read: its checksum is not"):
+        EmbeddingCache(finished.folder)
+
+
+def test_an_array_of_another_shape_is_refused(unsealed):
+    np.save(unsealed.folder / "image.npy", np.zeros((8, 24)))
     with pytest.raises(DataError, match=r"image\.npy is of shape \(8, 24\); the manifest says 8"):
-        EmbeddingCache(finished.folder)
-    np.save(finished.folder / "image.npy", np.array(3.0))
+        EmbeddingCache(unsealed.folder)
+    np.save(unsealed.folder / "image.npy", np.array(3.0))
     with pytest.raises(DataError, match=r"image\.npy is of shape \(\)"):
-        EmbeddingCache(finished.folder)
+        EmbeddingCache(unsealed.folder)
 
 
-def test_pickled_arrays_are_not_unpickled(finished):
-    np.save(finished.folder / "yes.npy", np.array([{}] * 7, dtype=object))
+def test_pickled_arrays_are_not_unpickled(unsealed):
+    np.save(unsealed.folder / "yes.npy", np.array([{}] * 7, dtype=object))
     with pytest.raises(DataError, match=r"yes\.npy cannot be read: .*Python objects"):
-        EmbeddingCache(finished.folder)
+        EmbeddingCache(unsealed.folder)
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"num_rows": 9}, r"is of shape \(8, 1, 24\); the manifest says 9 rows"),
+        ({"num_rows": 9}, "its shards have 8 rows, not 9"),
+        ({"shards": [["a", 8, 1]]}, "is damaged: its shards are"),
+        ({"crc32": 7}, "is damaged: its crc32 is 7"),
         ({"num_captions": 6}, "the manifest says 6 rows"),
         ({"num_rows": None}, "is damaged: its num_rows is None"),
         ({"num_captions": "7"}, "is damaged: its num_captions is '7'"),

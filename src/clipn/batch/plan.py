@@ -141,7 +141,7 @@ def _cut_parquet(files: InputFiles, name: str, columns: list[str], wanted: int) 
     try:
         with files.fs.open(path, "rb") as stream, pq.ParquetFile(stream) as file:
             schema, metadata = file.schema_arrow, file.metadata
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise DataError(f"'{path}' cannot be read as Parquet: {error}") from error
     for column in columns:
         if column not in schema.names:
@@ -204,6 +204,6 @@ def read_plan(store: Store) -> Plan:
     with store.fs.open(store.path(PARTITIONS), "rb") as stream:
         try:
             rows = pq.read_table(stream).to_pylist()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeError, pa.ArrowException) as error:
             raise DataError(f"{store.path(PARTITIONS)} cannot be read: {error}") from error
     return Plan(identity=identity, partitions=tuple(Partition(**row) for row in rows))

@@ -1,6 +1,5 @@
 """Results on disk: one JSON a (model, suite, score) that says where every figure is from."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from clipn.data.array_file import read_arrays
 from clipn.errors import DataError
-from clipn.files import write_aside, write_json
+from clipn.files import read_json, write_aside, write_json
 
 FORMAT_VERSION = 1
 RESULTS = "results"
@@ -150,7 +150,7 @@ def read_result(path: Path) -> Result:
         DataError: If the file is missing, damaged or of another format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content.pop("format_version") != FORMAT_VERSION:
             raise DataError(f"{path} is of another format version; this is {FORMAT_VERSION}.")
         content["data"] = {name: SetCount(**count) for name, count in content["data"].items()}
@@ -181,24 +181,23 @@ def read_scores(out_dir: Path, result: Result) -> SetScores:
         DataError: If they are missing or damaged.
     """
     path = result_path(out_dir, result.suite, result.model, result.score)
-    path = path.with_name(result.scores_file)
+    arrays = read_arrays(path.with_name(result.scores_file))
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            outside = {name: arrays[f"ood {name}"] for name in result.sets}
-            if "id" in arrays.files:
-                inside = dict.fromkeys(outside, np.asarray(arrays["id"]))
-            else:
-                inside = {name: arrays[f"id beside {name}"] for name in outside}
-            best = {name: arrays.get(f"best of ood {name}") for name in outside}
-            return SetScores(
-                id_scores=inside,
-                ood_scores=outside,
-                id_right=arrays.get("id right"),
-                id_best=arrays.get("best of id"),
-                ood_best={name: classes for name, classes in best.items() if classes is not None},
-            )
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        outside = {name: arrays[f"ood {name}"] for name in result.sets}
+        if "id" in arrays:
+            inside = dict.fromkeys(outside, arrays["id"])
+        else:
+            inside = {name: arrays[f"id beside {name}"] for name in outside}
+    except KeyError as error:
+        raise DataError(f"{path.with_name(result.scores_file)} lacks {error}.") from error
+    best = {name: arrays.get(f"best of ood {name}") for name in outside}
+    return SetScores(
+        id_scores=inside,
+        ood_scores=outside,
+        id_right=arrays.get("id right"),
+        id_best=arrays.get("best of id"),
+        ood_best={name: classes for name, classes in best.items() if classes is not None},
+    )
 
 
 def average(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:

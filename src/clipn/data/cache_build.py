@@ -3,16 +3,26 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipn import distributed
-from clipn.data.cache_merge import BUILDING, PARTS, Tally, drop_parts, merge_parts, part_stem
+from clipn.data.cache_merge import (
+    BUILDING,
+    PARTS,
+    Tally,
+    drop_parts,
+    merge_parts,
+    part_stem,
+    read_note,
+)
 from clipn.data.cache_shards import BuildSettings, PairEncoder, embed_shard
 from clipn.data.embedding_cache import MANIFEST, EmbeddingCache, check_identity, read_manifest
 from clipn.data.pairs import Shard
 from clipn.files import write_json
+from clipn.locking import hold_folder
 
 __all__ = ["BuildSettings", "PairEncoder", "build_cache", "find_cache"]
 
@@ -29,6 +39,8 @@ def build_cache(
     on_shard: Callable[[int, int], None] | None = None,
 ) -> EmbeddingCache:
     """Embed pairs with frozen towers, or open the cache if that is done already.
+
+    Where another process builds the same cache, its end is waited for.
 
     With several ranks each embeds its share of the shards and the first puts them together. All
     of them need the same folder. An error of one rank ends all (see `distributed.FailTogether`).
@@ -52,8 +64,25 @@ def build_cache(
         RankError: If another rank failed or is gone.
     """
     identity = _identify(shards, encoder, settings, data_settings or {})
-    if _open_folder(folder, identity):
+    with ExitStack() as stack:
+        with distributed.FailTogether():
+            if distributed.rank() == 0 and not (folder / MANIFEST).exists():
+                stack.enter_context(hold_folder(folder))
+        if not _open_folder(folder, identity):
+            _embed_shards(shards, encoder, folder, settings, identity=identity, on_shard=on_shard)
         return EmbeddingCache(folder)
+
+
+def _embed_shards(
+    shards: Sequence[Shard],
+    encoder: PairEncoder,
+    folder: Path,
+    settings: BuildSettings,
+    *,
+    identity: dict[str, Any],
+    on_shard: Callable[[int, int], None] | None,
+) -> None:
+    """Embed the shards that are not embedded yet, and put all together."""
     tally = Tally(max_bad_share=settings.max_bad_share)
     # In rounds of a shard a rank, so that no rank goes on for long after another has failed, and
     # all count the same and stop at the same shard.
@@ -64,7 +93,7 @@ def build_cache(
                 stem = part_stem(folder, index)
                 if not stem.with_suffix(".json").exists():
                     embed_shard(shards[index], index, encoder, stem, settings)
-                note = read_manifest(stem.with_suffix(".json"))
+                note = read_note(stem)
         for of_rank in distributed.exchange(note):
             if of_rank is not None:
                 tally.add(of_rank, num_shards=len(shards))
@@ -78,7 +107,6 @@ def build_cache(
                 identity=identity,
                 max_bad_share=settings.max_bad_share,
             )
-    return EmbeddingCache(folder)
 
 
 @dataclass(frozen=True, kw_only=True)

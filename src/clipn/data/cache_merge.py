@@ -8,22 +8,29 @@ Beside what is finished, an unfinished cache holds
 """
 
 import shutil
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clipn.data.array_file import write_array
+from clipn.data.array_file import read_arrays, write_array
 from clipn.data.cache_shards import NUM_REASONS
 from clipn.data.embedding_cache import ARRAYS, MANIFEST, read_manifest
 from clipn.errors import DataError
-from clipn.files import write_json
+from clipn.files import file_crc32, write_json
 
 # Before that many pairs a share of bad ones says little; the end checks in any case.
 MIN_SEEN = 1000
 PARTS, BUILDING = "parts", "building.json"
+NOTE = {
+    "name": str,
+    "num_rows": int,
+    "num_captions": int,
+    "num_bad": int,
+    "is_broken": bool,
+    "reasons": list,
+}
 
 
 @dataclass(kw_only=True)
@@ -79,6 +86,26 @@ def part_stem(folder: Path, index: int) -> Path:
     return folder / PARTS / f"{index:06d}"
 
 
+def read_note(stem: Path) -> dict[str, Any]:
+    """What `embed_shard` wrote of a part.
+
+    Args:
+        stem: Of the part, without the suffix.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    path = stem.with_suffix(".json")
+    note = read_manifest(path)
+    for key, kind in NOTE.items():
+        if not isinstance(note.get(key), kind):
+            raise DataError(
+                f"{path} is damaged: its {key} is {note.get(key)!r}. Delete it to embed that shard "
+                "again."
+            )
+    return note
+
+
 def merge_parts(
     folder: Path, *, num_shards: int, identity: dict[str, Any], max_bad_share: float
 ) -> None:
@@ -95,10 +122,12 @@ def merge_parts(
         OSError: If an array cannot be written; the parts stay.
     """
     stems = [part_stem(folder, index) for index in range(num_shards)]
-    notes = [read_manifest(stem.with_suffix(".json")) for stem in stems]
+    notes = [read_note(stem) for stem in stems]
     tally = Tally(max_bad_share=max_bad_share)
     for note in notes:
         tally.add(note, num_shards=num_shards)
+    for stem, note in zip(stems, notes, strict=True):
+        _check_part(stem, note)
     filled = [stem for stem, note in zip(stems, notes, strict=True) if note["num_rows"]]
     if not filled:
         reasons = f" The first: {'; '.join(tally.reasons[:3])}." if tally.reasons else ""
@@ -110,6 +139,7 @@ def merge_parts(
         {
             **identity,
             "arrays": arrays,
+            "crc32": {name: file_crc32(folder / f"{name}.npy") for name in arrays},
             "num_rows": sum(note["num_rows"] for note in notes),
             "num_captions": int(first_captions[-1]),
             "num_bad": tally.num_bad,
@@ -119,6 +149,18 @@ def merge_parts(
         },
     )
     drop_parts(folder)
+
+
+def _check_part(stem: Path, note: dict[str, Any]) -> None:
+    """Refuse a part that has not as many rows as its note says."""
+    for name, key in (("image", "num_rows"), ("yes", "num_captions")):
+        array = _read_part(stem, name)
+        if array is None or len(array) != note[key]:
+            held = "no" if array is None else len(array)
+            raise DataError(
+                f"{stem.with_suffix('.npz')} holds {held} rows of {name!r}, not {note[key]}. "
+                f"Delete {stem.with_suffix('.json')} to embed that shard again."
+            )
 
 
 def drop_parts(folder: Path) -> None:
@@ -161,13 +203,5 @@ def _merge_array(folder: Path, name: str, stems: list[Path], first_captions: np.
 
 def _read_part(stem: Path, name: str) -> np.ndarray | None:
     """An array of a part, None if the part has none of that name."""
-    path = stem.with_suffix(".npz")
-    try:
-        # numpy leaves a file open that it opened itself and cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
-            return part[name] if name in part.files else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); delete {stem.with_suffix('.json')} to embed that "
-            "shard again."
-        ) from error
+    hint = f" Delete {stem.with_suffix('.json')} to embed that shard again."
+    return read_arrays(stem.with_suffix(".npz"), names=[name], hint=hint).get(name)

@@ -12,7 +12,6 @@ A finished cache is a folder with `manifest.json` and one `.npy` file an array:
     caption_key    (captions,)            equal for equal captions
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clipn.data.array_file import open_array
 from clipn.errors import DataError
+from clipn.files import read_json
 
 MANIFEST = "manifest.json"
 ARRAYS = (
@@ -91,11 +92,15 @@ class EmbeddingCache:
             ("num_captions", int),
             ("arrays", list),
             ("shards", list),
+            ("crc32", dict),
         ):
-            if not isinstance(value := self.manifest.get(key), kind):
+            value = self.manifest.get(key, {} if key == "crc32" else None)
+            if not isinstance(value, kind):
                 raise DataError(f"{folder / MANIFEST} is damaged: its {key} is {value!r}.")
+        _check_shards(folder / MANIFEST, self.manifest)
+        checksums = self.manifest.get("crc32", {})
         self._arrays = {
-            name: _open_array(folder / f"{name}.npy")
+            name: open_array(folder / f"{name}.npy", checksum=checksums.get(name))
             for name in ARRAYS
             if name != "no_tokens" or name in self.manifest["arrays"]
         }
@@ -180,7 +185,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         DataError: If it is missing or damaged.
     """
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a manifest: {error}") from error
     if not isinstance(manifest, dict):
@@ -206,9 +211,13 @@ def check_identity(folder: Path, manifest: dict[str, Any], identity: dict[str, A
         )
 
 
-def _open_array(path: Path) -> np.ndarray:
-    """Memory-map an array for reading."""
+def _check_shards(path: Path, manifest: dict[str, Any]) -> None:
+    """Refuse a list of shards that does not make up the rows."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        total = sum(num_rows for name, num_rows in manifest["shards"] if isinstance(name, str))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: its shards are {error!r}.") from error
+    if total != manifest["num_rows"]:
+        raise DataError(
+            f"{path} is damaged: its shards have {total} rows, not {manifest['num_rows']}."
+        )

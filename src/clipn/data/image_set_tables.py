@@ -142,7 +142,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _translated(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise DataError(f"'{path}' cannot be read as Parquet: {error}") from error
 
 

@@ -26,7 +26,7 @@ __all__ = [
 
 FINGERPRINT_BYTES = 64 * 1024
 
-BROKEN = (OSError, EOFError, tarfile.TarError, csv.Error, pa.ArrowException)
+BROKEN = (OSError, EOFError, UnicodeError, tarfile.TarError, csv.Error, pa.ArrowException)
 """What the readers raise for a file that is cut short, corrupt or gone."""
 
 

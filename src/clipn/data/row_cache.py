@@ -6,19 +6,22 @@ it is built, every finished block is a file of its own.
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from clipn.data.array_file import write_array
+from clipn.data.array_file import open_array, read_arrays, write_array
 from clipn.data.embedding_cache import MANIFEST, check_identity, read_manifest
 from clipn.errors import DataError
-from clipn.files import write_aside, write_json
+from clipn.files import file_crc32, write_aside, write_json
+from clipn.locking import hold_folder
 
 BUILDING = "building.json"
 ROWS = "rows.npy"
+CHECKSUM = "rows_crc32"
 BLOCK_ROWS = 2048
 
 Block = tuple[Float[np.ndarray, "rows dim"], dict[int, str]]
@@ -34,6 +37,8 @@ def cached_rows(
     on_rows: Callable[[int, int], None] | None = None,
 ) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
     """Make rows, or read them where the same ones were made before.
+
+    Where another process makes them, its end is waited for.
 
     Args:
         folder: Of the cache; an interrupted build in it is continued.
@@ -53,10 +58,22 @@ def cached_rows(
     identity = {**identity, "num_rows": num_rows}
     if not num_rows:
         raise DataError(f"There are no rows to keep in {folder}.")
+    with nullcontext() if (folder / MANIFEST).exists() else hold_folder(folder):
+        return _make_or_open(folder, identity, make_block, on_rows)
+
+
+def _make_or_open(
+    folder: Path,
+    identity: dict[str, Any],
+    make_block: Callable[[range], Block],
+    on_rows: Callable[[int, int], None] | None,
+) -> tuple[Float[np.ndarray, "rows dim"], dict[int, str]]:
+    """Make the rows, unless they were made before or while the folder was waited for."""
+    num_rows = identity["num_rows"]
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder / MANIFEST)
         check_identity(folder, manifest, identity)
-        return _open(folder, num_rows), _reasons(manifest)
+        return _open(folder, num_rows, manifest.get(CHECKSUM)), _reasons(folder, manifest)
     if (folder / BUILDING).exists():
         check_identity(folder, read_manifest(folder / BUILDING), identity)
     else:
@@ -95,34 +112,39 @@ def _join(
             rows, notes = _read_block(_block_path(folder, block), len(block))
             append(rows)
             reasons |= notes
-    write_json(folder / MANIFEST, {**identity, "reasons": reasons})
+    checksum = file_crc32(folder / ROWS)
+    write_json(folder / MANIFEST, {**identity, "reasons": reasons, CHECKSUM: checksum})
     for block in blocks:
         _block_path(folder, block).unlink()
     (folder / BUILDING).unlink()
-    return _open(folder, num_rows), reasons
+    return _open(folder, num_rows, checksum), reasons
 
 
 def _read_block(path: Path, num_rows: int) -> Block:
+    arrays = read_arrays(path, hint=" Delete it to make it again.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            rows, notes = arrays["rows"], arrays["reasons"]
-    except (OSError, ValueError, EOFError, KeyError) as error:
+        rows, notes = arrays["rows"], json.loads(arrays["reasons"].tobytes())
+        reasons = {int(row): str(why) for row, why in notes.items()}
+    except (AttributeError, KeyError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}. Delete it to make it again.") from error
     if len(rows) != num_rows:
         raise DataError(f"{path} holds {len(rows)} rows instead of {num_rows}; delete it.")
-    return rows, {int(row): why for row, why in json.loads(notes.tobytes()).items()}
+    return rows, reasons
 
 
-def _open(folder: Path, num_rows: int) -> Float[np.ndarray, "rows dim"]:
+def _open(folder: Path, num_rows: int, checksum: int | None) -> Float[np.ndarray, "rows dim"]:
     path = folder / ROWS
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Delete {folder}.") from error
+    rows = open_array(path, checksum=checksum, hint=f" Delete {folder}.")
     if len(rows) != num_rows:
         raise DataError(f"{path} holds {len(rows)} rows instead of {num_rows}; delete {folder}.")
     return rows
 
 
-def _reasons(manifest: dict[str, Any]) -> dict[int, str]:
-    return {int(row): why for row, why in manifest["reasons"].items()}
+def _reasons(folder: Path, manifest: dict[str, Any]) -> dict[int, str]:
+    try:
+        reasons = {int(row): str(why) for row, why in manifest["reasons"].items()}
+    except (AttributeError, KeyError, ValueError) as error:
+        raise DataError(f"{folder / MANIFEST} is damaged: {error!r}. Delete {folder}.") from error
+    if beyond := [row for row in reasons if not 0 <= row < manifest["num_rows"]]:
+        raise DataError(f"{folder / MANIFEST} is damaged: it has no row {beyond[0]}.")
+    return reasons

@@ -140,6 +140,7 @@ def _load_state(model: CLIPN, state: dict[str, Tensor], *, folder: Path) -> None
         for name in TOKEN_EMBEDDINGS:
             if name in state:
                 rows = torch.zeros_like(model.state_dict()[name])
+                _check_known_tokens(model.known_tokens, state[name], rows, folder=folder)
                 rows[model.known_tokens] = state[name].to(rows.dtype)
                 state[name] = rows
     expected = model.state_dict()
@@ -153,6 +154,15 @@ def _load_state(model: CLIPN, state: dict[str, Tensor], *, folder: Path) -> None
     model.load_state_dict(state, strict=False)
     if not is_finite(model):
         raise ModelError(f"{folder / WEIGHTS} holds weights that are NaN or infinite.")
+
+
+def _check_known_tokens(known: Tensor, stored: Tensor, rows: Tensor, *, folder: Path) -> None:
+    """Refuse token numbers that are none, or not one for each stored embedding."""
+    is_whole = known.dtype == torch.int64 and known.ndim == 1
+    if not (is_whole and stored.shape == (len(known), *rows.shape[1:])):
+        raise ModelError(f"{folder / WEIGHTS} has no token for each of its token embeddings.")
+    if len(known) and not 0 <= int(known.min()) <= int(known.max()) < len(rows):
+        raise ModelError(f"{folder / WEIGHTS} names tokens beyond the {len(rows)} that there are.")
 
 
 def refuse_misfits(

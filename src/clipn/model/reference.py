@@ -1,6 +1,5 @@
 """Checkpoints of the reference implementation, `epoch_N.pt`, read without running any code."""
 
-import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from clipn.errors import ModelError
+from clipn.files import read_json
 from clipn.model.base import BaseClip, build_base, check_architecture_name
 from clipn.model.clipn import CLIPN
 from clipn.model.folder import refuse_misfits
@@ -84,7 +84,7 @@ def _build_architecture(architecture: str | Path) -> BaseClip:
     path = Path(architecture)
     if path.suffix == ".json":
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = read_json(path)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read as a model configuration: {error}") from error
         if not isinstance(config, dict):

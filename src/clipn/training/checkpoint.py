@@ -5,7 +5,6 @@ OUT_DIR/checkpoints/step-00000500/state.json              step, what the run dep
                                   optimizer.safetensors   AdamW's moments, by parameter name
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clipn.errors import TrainingError
-from clipn.files import write_json, write_tensors
+from clipn.files import file_crc32, read_json, write_json, write_tensors
 
 NUM_KEPT = 2
 STATE, WEIGHTS, OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
@@ -75,7 +74,8 @@ def save_checkpoint(
     try:
         write_tensors(aside / WEIGHTS, _on_cpu(module.state_dict()))
         write_tensors(aside / OPTIMIZER, _on_cpu(moments))
-        write_json(aside / STATE, state)
+        checksums = {name: file_crc32(aside / name) for name in (WEIGHTS, OPTIMIZER)}
+        write_json(aside / STATE, {**state, "crc32": checksums})
         if final.exists():
             shutil.rmtree(final)
         aside.rename(final)
@@ -107,11 +107,14 @@ def load_last_checkpoint(folder: Path, *, recipe: dict[str, Any]) -> Checkpoint 
         return None
     last = folders[-1]
     try:
-        state = json.loads((last / STATE).read_text())
+        state = read_json(last / STATE)
+        for name, checksum in state.get("crc32", {}).items():
+            if file_crc32(last / name) != checksum:
+                raise ValueError(f"{name} has not the checksum that was noted")
         weights, moments = load_file(last / WEIGHTS), load_file(last / OPTIMIZER)
         step, found = int(state["step"]), dict(state["recipe"])
         scaler = dict(state.get("scaler", {}))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise TrainingError(
             f"The checkpoint {last} cannot be read ({error}); "
             "delete it to go on from the one before."

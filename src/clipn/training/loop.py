@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from clipn import distributed
-from clipn.errors import StopRequested
+from clipn.errors import StopRequested, TrainingError
 from clipn.files import write_text
+from clipn.locking import hold_folder
 from clipn.model import CLIPN, load_model, save_model
 from clipn.training.batches import BatchPlan
 from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
@@ -37,6 +39,8 @@ from clipn.training.step import clear_gradients, take_gradients
 from clipn.training.stopping import StopSwitch
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
 
 Evaluate = Callable[[CLIPN], Mapping[str, float]]
 
@@ -91,16 +95,25 @@ def train(
         ModelError: If the model cannot be loaded or cannot get a "no".
         DataError: If the pairs cannot be read, too many are bad, or the cache does not belong to
             them.
-        TrainingError: If the run in `out_dir` is another one, the loss or a weight is no longer a
-            number, or a checkpoint cannot be written.
+        TrainingError: If the run in `out_dir` is another one or goes on in another process, the
+            loss or a weight is no longer a number, or a checkpoint cannot be written.
         RankError: If another rank failed or is gone.
         StopRequested: If SIGTERM or SIGINT came; a checkpoint of the last step is there.
         ValueError: If the model says "no" already, but in the other variant.
 
     Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", ICCV 2023.
     """
-    with StopSwitch() as stop, distributed.notice_lost_ranks():
-        return _teach(config, model, evaluate, on_shard, on_step, stop)
+    with StopSwitch() as stop, distributed.notice_lost_ranks(), ExitStack() as held:
+        return _teach(config, model, evaluate, on_shard, on_step, stop, held)
+
+
+def _hold_run(config: TrainConfig) -> AbstractContextManager[None]:
+    """Refuse to teach where another process does: both would write the same checkpoints."""
+    refusal = TrainingError(
+        f"Another process is teaching into {config.out_dir}: wait for its end, or name another "
+        "out_dir."
+    )
+    return hold_folder(config.out_dir / CHECKPOINTS, refusal=refusal)
 
 
 def _teach(
@@ -110,6 +123,7 @@ def _teach(
     on_shard: Callable[[int, int], None] | None,
     on_step: Callable[[StepRecord], None] | None,
     stop: StopSwitch,
+    held: ExitStack,
 ) -> CLIPN:
     """Teach, as `train` says."""
     fabric = _launch(config)
@@ -139,9 +153,12 @@ def _teach(
     num_steps, tau = config.epochs * plan.steps_an_epoch, model.tau
 
     # Where it goes on
+    with distributed.FailTogether():
+        if fabric.is_global_zero:
+            held.enter_context(_hold_run(config))
     optimizer = build_optimizer(no_tower, config)
     recipe = config.identity(tau=tau, data_fingerprint=cache.manifest["data_fingerprint"])
-    checkpoints, log = config.out_dir / "checkpoints", config.out_dir / "log.jsonl"
+    checkpoints, log = config.out_dir / CHECKPOINTS, config.out_dir / "log.jsonl"
     first_step = 0
     if checkpoint := load_last_checkpoint(checkpoints, recipe=recipe):
         restore(checkpoint, module=no_tower, optimizer=optimizer)
