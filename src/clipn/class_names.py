@@ -14,7 +14,7 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         TypeError: If a single string is given, or a name is not a string.
-        ValueError: If there is none, one is empty, or one occurs twice.
+        ValueError: If there is none, one is empty or no UTF-8 text, or one occurs twice.
 
     Example:
         >>> check_class_names(["tabby cat ", "espresso"])
@@ -26,6 +26,10 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
     for position, name in enumerate(names):
         if not isinstance(name, str):
             raise TypeError(f"Class name {position} must be a string; got {name!r}.")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"Class name {position} is no UTF-8 text; got {name!r}.") from None
         key = " ".join(name.split()).casefold()
         if not key:
             raise ValueError(f"Class name {position} is empty; got {name!r}.")

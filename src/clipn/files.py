@@ -45,6 +45,12 @@ def write_aside(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def drop_asides(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder that nobody else writes."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with write_aside(path) as aside:

@@ -103,9 +103,15 @@ def _build(folder: Path) -> EmbeddingCache:
     return build_cache(_shards(folder), model, folder / "cache", settings)
 
 
-def _write_cache(folder: Path) -> list[Path]:
+def write_a_cache(folder: Path) -> None:
+    """Pairs, and their finished cache."""
+    folder.mkdir(exist_ok=True)
     specimens.write_pair_tar(folder)
     _build(folder)
+
+
+def _write_cache(folder: Path) -> list[Path]:
+    write_a_cache(folder)
     return _files_in(folder / "cache")
 
 
@@ -144,8 +150,13 @@ def _rows(folder: Path, *, breaks: bool = False) -> tuple[np.ndarray, dict[int, 
     return cached_rows(folder / "rows", num_rows=2050, identity={"model": "tiny"}, make_block=make)
 
 
-def _write_rows(folder: Path) -> list[Path]:
+def write_rows(folder: Path) -> None:
+    """A finished cache of rows."""
     _rows(folder)
+
+
+def _write_rows(folder: Path) -> list[Path]:
+    write_rows(folder)
     return _files_in(folder / "rows")
 
 
@@ -166,11 +177,16 @@ def _module() -> tuple[nn.Module, torch.optim.AdamW]:
     return module, torch.optim.AdamW(module.parameters(), lr=0.1)
 
 
-def _write_checkpoint(folder: Path) -> list[Path]:
+def write_a_checkpoint(folder: Path) -> None:
+    """A checkpoint of a step of a small module."""
     module, optimizer = _module()
     module(torch.ones(2, 5)).square().sum().backward()
     optimizer.step()
     save_checkpoint(folder, step=7, recipe=RECIPE, module=module, optimizer=optimizer, scaler={})
+
+
+def _write_checkpoint(folder: Path) -> list[Path]:
+    write_a_checkpoint(folder)
     return _files_in(folder)
 
 
@@ -194,10 +210,15 @@ def _result() -> Result:
     )  # fmt: skip
 
 
-def _write_results(folder: Path) -> list[Path]:
+def write_results(folder: Path) -> None:
+    """A result with its scores."""
     scores = np.linspace(0, 1, 9)
     kept = SetScores(id_scores={"far": scores}, ood_scores={"far": scores - 1})
     write_result(folder, _result(), kept)
+
+
+def _write_results(folder: Path) -> list[Path]:
+    write_results(folder)
     return _files_in(folder)
 
 

@@ -140,6 +140,11 @@ def _describe(
     # Sorted, as file systems list in whatever order they like.
     files = sorted(entries, key=lambda entry: entry["name"])
     names = tuple(entry["name"][len(root) :].lstrip("/") for entry in files)
+    if misnamed := [name for name in names if not _is_text(name)]:
+        raise DataError(
+            f"The name of the file {misnamed[0]!r} is no UTF-8 text, which tables cannot hold: "
+            "rename it."
+        )
     sizes = tuple(int(entry["size"]) for entry in files)
     return InputFiles(
         kind=kind,
@@ -149,6 +154,14 @@ def _describe(
         sizes=sizes,
         fingerprint=digest_of(names, sizes, tuple(map(_version, files))),
     )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shared_folder(paths: Sequence[str]) -> str:

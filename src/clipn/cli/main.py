@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from clipn.cli.printable import OneLineFormatter, printable
+
 COMMANDS = {
     "demo": "the compact model on real photographs, as a table and a page of pictures",
     "detect": "name what images show, or say that it is none of the classes",
@@ -65,7 +67,9 @@ def run(arguments: Sequence[str]) -> int:
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."
         _complain(f"clipn: there is no command {name!r}; {hint}")
         return WRONG_USAGE
-    logging.basicConfig(level=logging.WARNING, format="clipn: %(message)s", stream=sys.stderr)
+    log = logging.StreamHandler()
+    log.setFormatter(OneLineFormatter("clipn: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[log])
     return _run_command(name, rest)
 
 
@@ -127,7 +131,7 @@ def _help() -> str:
 
 def _complain(line: str) -> None:
     """One line on stderr."""
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 if __name__ == "__main__":

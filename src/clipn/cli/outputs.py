@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from clipn.cli.printable import printable
 from clipn.files import write_aside, write_text
 from clipn.predictions import NONE_OF_THESE, describe_threshold
 
@@ -59,17 +60,19 @@ def print_table(answers: "Predictions") -> None:
     table.add_column("best class", style="dim")
     for answer in answers[:MAX_ROWS]:
         # Text, not markup: a file may be called "[red].jpg".
-        label = Text(answer.label, style="yellow" if answer.is_ood else "green")
+        label = Text(printable(answer.label), style="yellow" if answer.is_ood else "green")
         score = f"{answer.score:.3f}"
         if answer.error is not None:
             label, score = Text("unreadable", style="red"), ""
-        table.add_row(Text(answer.image), label, score, Text(answer.best_class))
+        table.add_row(
+            Text(printable(answer.image)), label, score, Text(printable(answer.best_class))
+        )
     console.print(table)
     if len(answers) > MAX_ROWS:
         console.print(
             f"... and {len(answers) - MAX_ROWS} more; --csv, --json or --parquet write all."
         )
-    console.print(Text(summarise(answers)))
+    console.print(Text(printable(summarise(answers))))
 
 
 def print_explanations(explanations: Iterable["Explanation"]) -> None:
@@ -83,11 +86,15 @@ def print_explanations(explanations: Iterable["Explanation"]) -> None:
         for one in explanation.classes:
             no = ("", "") if one.logit_no is None else (f"{one.p_no:.3f}", f"{one.logit_no:.2f}")
             table.add_row(
-                Text(f"  {one.name}"), f"{one.p_yes:.3f}", no[0], f"{one.logit_yes:.2f}", no[1]
+                Text(f"  {printable(one.name)}"),
+                f"{one.p_yes:.3f}",
+                no[0],
+                f"{one.logit_yes:.2f}",
+                no[1],
             )
         prediction = explanation.prediction
-        console.print(Text(f"\n{prediction.image}: {prediction.label}"))
-        console.print(Text(f"  {explanation.evidence.reason}"))
+        console.print(Text("\n" + printable(f"{prediction.image}: {prediction.label}")))
+        console.print(Text(f"  {printable(explanation.evidence.reason)}"))
         console.print(table)
 
 
@@ -115,7 +122,7 @@ def print_unreadable(answers: "Predictions") -> None:
     """Name the images that could not be read, and why, on stderr."""
     console = Console(stderr=True, soft_wrap=True)
     for answer in answers.unreadable:
-        console.print(Text(f"unreadable: {answer.error}"))
+        console.print(Text(printable(f"unreadable: {answer.error}")))
 
 
 def write_answers(

@@ -15,7 +15,9 @@ from clipn.errors import DataError
 from clipn.files import file_crc32, write_aside
 
 # What numpy raises at a header that is no header; it reads one as Python text.
-_BAD_HEADER = (EOFError, OverflowError, SyntaxError, TypeError, ValueError, tokenize.TokenError)
+_BAD_HEADER = (
+    EOFError, MemoryError, OverflowError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
+)  # fmt: skip
 # What zipfile raises, at a method of compression or a password that nobody used, too.
 _BAD_ARCHIVE = (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 

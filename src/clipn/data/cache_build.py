@@ -66,7 +66,8 @@ def build_cache(
     identity = _identify(shards, encoder, settings, data_settings or {})
     with ExitStack() as stack:
         with distributed.FailTogether():
-            if distributed.rank() == 0 and not (folder / MANIFEST).exists():
+            is_whole = (folder / MANIFEST).exists() and not (folder / BUILDING).exists()
+            if distributed.rank() == 0 and not is_whole:
                 stack.enter_context(hold_folder(folder))
         if not _open_folder(folder, identity):
             _embed_shards(shards, encoder, folder, settings, identity=identity, on_shard=on_shard)

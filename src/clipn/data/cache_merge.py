@@ -18,7 +18,7 @@ from clipn.data.array_file import read_arrays, write_array
 from clipn.data.cache_shards import NUM_REASONS
 from clipn.data.embedding_cache import ARRAYS, MANIFEST, read_manifest
 from clipn.errors import DataError
-from clipn.files import file_crc32, write_json
+from clipn.files import drop_asides, file_crc32, write_json
 
 # Before that many pairs a share of bad ones says little; the end checks in any case.
 MIN_SEEN = 1000
@@ -166,6 +166,7 @@ def _check_part(stem: Path, note: dict[str, Any]) -> None:
 def drop_parts(folder: Path) -> None:
     """Remove what only an unfinished cache needs."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+    drop_asides(folder)
     (folder / BUILDING).unlink(missing_ok=True)
 
 

@@ -143,14 +143,16 @@ def name_source(source: object) -> str:
         source: Any `ImageSource`.
 
     Returns:
-        The path as it was given; for anything else what it is and how large.
+        The path as it was given, with bytes that are no UTF-8 escaped; for anything else what it
+        is and how large.
 
     Examples:
         >>> name_source("photos/cat.jpg"), name_source(b"GIF89a")
         ('photos/cat.jpg', '<6 bytes>')
     """
     if isinstance(source, str | Path):
-        return str(source)
+        # Tables cannot hold the halves of pairs that stand for bytes that are no UTF-8.
+        return str(source).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if isinstance(source, bytes):
         return f"<{len(source)} bytes>"
     if isinstance(source, Image.Image):

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from clipn.data.array_file import open_array, read_arrays, write_array
 from clipn.data.embedding_cache import MANIFEST, check_identity, read_manifest
 from clipn.errors import DataError
-from clipn.files import file_crc32, write_aside, write_json
+from clipn.files import drop_asides, file_crc32, write_aside, write_json
 from clipn.locking import hold_folder
 
 BUILDING = "building.json"
@@ -58,7 +58,8 @@ def cached_rows(
     identity = {**identity, "num_rows": num_rows}
     if not num_rows:
         raise DataError(f"There are no rows to keep in {folder}.")
-    with nullcontext() if (folder / MANIFEST).exists() else hold_folder(folder):
+    is_finished = (folder / MANIFEST).exists() and not (folder / BUILDING).exists()
+    with nullcontext() if is_finished else hold_folder(folder):
         return _make_or_open(folder, identity, make_block, on_rows)
 
 
@@ -73,6 +74,7 @@ def _make_or_open(
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder / MANIFEST)
         check_identity(folder, manifest, identity)
+        _drop_blocks(folder)
         return _open(folder, num_rows, manifest.get(CHECKSUM)), _reasons(folder, manifest)
     if (folder / BUILDING).exists():
         check_identity(folder, read_manifest(folder / BUILDING), identity)
@@ -114,10 +116,17 @@ def _join(
             reasons |= notes
     checksum = file_crc32(folder / ROWS)
     write_json(folder / MANIFEST, {**identity, "reasons": reasons, CHECKSUM: checksum})
-    for block in blocks:
-        _block_path(folder, block).unlink()
-    (folder / BUILDING).unlink()
+    _drop_blocks(folder)
     return _open(folder, num_rows, checksum), reasons
+
+
+def _drop_blocks(folder: Path) -> None:
+    """Remove what only an unfinished cache needs; the file that says so comes last."""
+    if (folder / BUILDING).exists():
+        for path in folder.glob("block-*.npz"):
+            path.unlink()
+        drop_asides(folder)
+        (folder / BUILDING).unlink()
 
 
 def _read_block(path: Path, num_rows: int) -> Block:

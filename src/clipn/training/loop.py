@@ -26,7 +26,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from clipn import distributed
 from clipn.errors import StopRequested, TrainingError
-from clipn.files import write_text
+from clipn.files import drop_asides, write_text
 from clipn.locking import hold_folder
 from clipn.model import CLIPN, load_model, save_model
 from clipn.training.batches import BatchPlan
@@ -156,6 +156,7 @@ def _teach(
     with distributed.FailTogether():
         if fabric.is_global_zero:
             held.enter_context(_hold_run(config))
+            drop_asides(config.out_dir)
     optimizer = build_optimizer(no_tower, config)
     recipe = config.identity(tau=tau, data_fingerprint=cache.manifest["data_fingerprint"])
     checkpoints, log = config.out_dir / CHECKPOINTS, config.out_dir / "log.jsonl"
