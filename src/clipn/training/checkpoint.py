@@ -85,6 +85,11 @@ def save_checkpoint(
             f"The checkpoint of step {step} cannot be written: {error}. Those before it are as "
             "they were: make room, and start again to go on from the last of them."
         ) from error
+    drop_old_checkpoints(folder)
+
+
+def drop_old_checkpoints(folder: Path) -> None:
+    """Remove all but the last two."""
     for old in _list(folder)[:-NUM_KEPT]:
         shutil.rmtree(old)
 

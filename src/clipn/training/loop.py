@@ -30,7 +30,7 @@ from clipn.files import drop_asides, write_text
 from clipn.locking import hold_folder
 from clipn.model import CLIPN, load_model, save_model
 from clipn.training.batches import BatchPlan
-from clipn.training.checkpoint import load_last_checkpoint, restore, save_checkpoint
+from clipn.training.checkpoint import drop_old_checkpoints, load_last_checkpoint, restore, save_checkpoint
 from clipn.training.config import TrainConfig
 from clipn.training.embeddings import open_cache
 from clipn.training.nan_guard import refuse_nan_loss, refuse_nan_weights
@@ -157,6 +157,7 @@ def _teach(
         if fabric.is_global_zero:
             held.enter_context(_hold_run(config))
             drop_asides(config.out_dir)
+            drop_old_checkpoints(config.out_dir / CHECKPOINTS)
     optimizer = build_optimizer(no_tower, config)
     recipe = config.identity(tau=tau, data_fingerprint=cache.manifest["data_fingerprint"])
     checkpoints, log = config.out_dir / CHECKPOINTS, config.out_dir / "log.jsonl"
