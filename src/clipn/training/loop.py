@@ -30,7 +30,12 @@ from clipn.files import drop_asides, write_text
 from clipn.locking import hold_folder
 from clipn.model import CLIPN, load_model, save_model
 from clipn.training.batches import BatchPlan
-from clipn.training.checkpoint import drop_old_checkpoints, load_last_checkpoint, restore, save_checkpoint
+from clipn.training.checkpoint import (
+    drop_old_checkpoints,
+    load_last_checkpoint,
+    restore,
+    save_checkpoint,
+)
 from clipn.training.config import TrainConfig
 from clipn.training.embeddings import open_cache
 from clipn.training.nan_guard import refuse_nan_loss, refuse_nan_weights
