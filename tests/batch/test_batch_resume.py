@@ -112,12 +112,15 @@ def test_files_left_by_killed_workers_are_cleared_away(
     tmp_path: Path, folder: Path, detector: Detector
 ):
     score_images(folder, tmp_path / "out", detector)
+    planned = sorted(path.name for path in (tmp_path / "out/_clipn").iterdir())
     (tmp_path / "out/.part-00000000.parquet.0123456789ab.tmp").write_bytes(b"half a f")
+    (tmp_path / "out/_clipn/.files.parquet.0123456789ab.tmp").write_bytes(b"half a f")
     score_images(folder, tmp_path / "out", detector)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "_clipn",
         "part-00000000.parquet",
     ]
+    assert sorted(path.name for path in (tmp_path / "out/_clipn").iterdir()) == planned
 
 
 def test_a_file_that_was_not_planned_is_an_error(tmp_path: Path, folder: Path, detector: Detector):

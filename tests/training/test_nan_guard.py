@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clipn.errors import TrainingError
+from clipn.files import file_crc32, read_json, write_json
 from clipn.training import train
 
 
@@ -19,6 +20,9 @@ def spoil(folder, row):
     images = np.load(folder / "cache" / "image.npy")
     images[row] = np.nan
     np.save(folder / "cache" / "image.npy", images)
+    manifest = read_json(folder / "cache" / "manifest.json")
+    manifest["crc32"]["image"] = file_crc32(folder / "cache" / "image.npy")
+    write_json(folder / "cache" / "manifest.json", manifest)
 
 
 def test_a_pair_that_is_no_number_is_named(configure, fresh_model, cache, tmp_path):

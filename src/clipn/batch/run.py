@@ -32,7 +32,7 @@ __all__ = ["Manifest", "score_images"]
 
 MANIFEST = "_clipn/manifest.json"
 MANIFEST_VERSION = 1
-ASIDE = ".part-*.tmp"
+ASIDE = ".*.tmp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +231,8 @@ def _finish(store: Store, plan: Plan, tally: Tally, *, seconds: float) -> Manife
         num_partitions=tally.num_done,
         seconds=round(seconds, 3),
     )
-    for name in store.names(ASIDE):  # of workers that were killed
+    # What was left by workers and drivers that were killed.
+    for name in [*store.names(ASIDE), *store.names(ASIDE, folder="_clipn/")]:
         store.fs.rm_file(store.path(name))
     if not store.exists(MANIFEST):
         store.write_json(

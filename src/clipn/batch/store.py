@@ -73,15 +73,20 @@ class Store:
         """Whether there is such a file."""
         return self.fs.exists(self.path(name))
 
-    def names(self, pattern: str) -> list[str]:
-        """The names of the files right in the folder that a pattern matches, sorted."""
+    def names(self, pattern: str, *, folder: str = "") -> list[str]:
+        """The files right in the folder, or in one of its folders, that a pattern matches, sorted.
+
+        Args:
+            pattern: Of the file's own name.
+            folder: Such as "_clipn/"; part of the names that are given back.
+        """
         self.fs.invalidate_cache()
         try:
-            paths = self.fs.ls(self.root, detail=False)
+            paths = self.fs.ls(self.path(folder) if folder else self.root, detail=False)
         except FileNotFoundError:
             return []
         names = (path.rstrip("/").rpartition("/")[2] for path in paths)
-        return sorted(name for name in names if fnmatch(name, pattern))
+        return sorted(folder + name for name in names if fnmatch(name, pattern))
 
     @contextmanager
     def write_aside(self, name: str) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from clipn.cli.printable import OneLineFormatter, printable
+from clipn.cli.printable import OneLineFormatter, StderrHandler, printable
 
 COMMANDS = {
     "demo": "the compact model on real photographs, as a table and a page of pictures",
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."
         _complain(f"clipn: there is no command {name!r}; {hint}")
         return WRONG_USAGE
-    log = logging.StreamHandler()
+    log = StderrHandler()
     log.setFormatter(OneLineFormatter("clipn: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[log])
     return _run_command(name, rest)

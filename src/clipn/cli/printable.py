@@ -1,9 +1,10 @@
 """Names of files and classes as they may be shown on a terminal."""
 
 import logging
+import sys
 import unicodedata
 
-__all__ = ["OneLineFormatter", "printable"]
+__all__ = ["OneLineFormatter", "StderrHandler", "printable"]
 
 # Control characters, halves of pairs, and what ends a line.
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
@@ -32,3 +33,12 @@ class OneLineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         return printable(super().format(record))
+
+
+class StderrHandler(logging.StreamHandler):
+    """Writes to what is standard error at the moment, which notebooks and tests exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
