@@ -32,7 +32,7 @@ def attack(target: Target, count: int, first: int = 0) -> collections.Counter[st
                 outcomes[arena.attack(seed)] += 1
             except Exception:  # noqa: BLE001 - whatever comes here is a finding
                 outcomes["WRONG"] += 1
-                traceback.format_exc().splitlines()
+                print(target.name, "seed", seed, traceback.format_exc().splitlines()[-1])
             outcomes["slowest"] = max(outcomes["slowest"], round(1000 * (time.monotonic() - began)))
     faulthandler.cancel_dump_traceback_later()
     return outcomes
@@ -48,8 +48,9 @@ def main() -> None:
     warnings.simplefilter("error")
     for target in (*DATA_TARGETS, *OWN_TARGETS):
         if options.only in target.name:
-            time.monotonic()
-            attack(target, options.count, options.first)
+            began = time.monotonic()
+            outcomes = attack(target, options.count, options.first)
+            print(f"{target.name}: {dict(outcomes)}, {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from clipn.data.cache_build import BuildSettings, build_cache
 from clipn.data.image_set_files import read_folder
 from clipn.data.pairs import open_pairs
 from clipn.detector import Detector
+from clipn.locking import LOCK
 from clipn.training import PairsConfig, TrainConfig, train
 
 NUM_PICTURES = 48
@@ -102,9 +103,11 @@ TIMES = {"pairs_per_second", "seconds", "date"}
 
 
 def digest_of(out: Path) -> str:
-    """All that a piece of work left behind, the time that it took aside."""
+    """All that work left behind, but the time that it took and the file of a lock."""
     total = hashlib.sha256()
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
+        if path.name == LOCK:
+            continue
         content = path.read_bytes()
         if path.suffix in (".json", ".jsonl"):
             lines = content.splitlines() if path.suffix == ".jsonl" else [content]
