@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawings import make_images
 from PIL import Image
 
 from clipn import scores
@@ -18,13 +19,6 @@ from clipn.model import CLIPN
 from clipn.predictions import NONE_OF_THESE
 
 NAMES = ["cat", "espresso", "school bus"]
-
-
-def make_images(count: int, *, seed: int = 0) -> list[Image.Image]:
-    """Images of random patches, so that their embeddings differ."""
-    generator = np.random.default_rng(seed)
-    patches = generator.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
-    return [Image.fromarray(patch).resize((40, 36), Image.Resampling.NEAREST) for patch in patches]
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from drawings import make_images
 from fastapi.testclient import TestClient
 from jaxtyping import Bool, Float, Int
-from PIL import Image
 
 from clipn.batch import score_images
 from clipn.calibration import ConformalCalibration
@@ -109,12 +109,6 @@ def test_over_1000_splits_the_promise_holds_among_the_images_taken_for_each_clas
 # Detectors
 
 NAMES = ["cat", "violin", "shoe"]  # each is the best class of some of these images
-
-
-def make_images(count: int, *, seed: int = 0) -> list[Image.Image]:
-    generator = np.random.default_rng(seed)
-    patches = generator.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
-    return [Image.fromarray(patch).resize((40, 36), Image.Resampling.NEAREST) for patch in patches]
 
 
 @pytest.fixture

@@ -5,13 +5,10 @@ python docs/site/take_pictures.py
 Needs `pip install "clipn[dev]"` and Debian's chromium.
 """
 
-import queue
 import random
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +23,7 @@ from clipn.model import load_model
 from clipn.report.evaluation import write_report
 from clipn.report.pictures import write_picture_page
 from clipn.serving.app import create_app
-from clipn.serving.server import Server
+from clipn.serving.server import serve_in_thread
 from clipn.serving.torch_engine import TorchEngine
 
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -158,20 +155,6 @@ def write_pages(folder: Path) -> tuple[list[Path], Path, Path]:
     return images, page, report
 
 
-@contextmanager
-def served() -> Iterator[str]:
-    """The service with the compact model; gives its address."""
-    addresses: queue.Queue[str] = queue.Queue()
-    server = Server(create_app(TorchEngine(load_model("compact"))), port=0, on_ready=addresses.put)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield addresses.get(timeout=60)
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 def use_service(page: Page, images: list[Path]) -> None:
     """Ask the page about the images, then move its threshold; a picture of both."""
     box = page.get_by_role("textbox", name="Classes", exact=True)
@@ -192,7 +175,12 @@ def main() -> None:
     if chromium is None:
         raise SystemExit("chromium is absent: apt install chromium")
     PICTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, served() as address, sync_playwright() as driver:
+    app = create_app(TorchEngine(load_model("compact")))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serve_in_thread(app) as address,
+        sync_playwright() as driver,
+    ):
         images, pictures, report = write_pages(Path(name))
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 700})

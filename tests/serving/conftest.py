@@ -1,9 +1,7 @@
 """The real application with the compact model, served over HTTP on a free port."""
 
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,13 +9,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fastapi import FastAPI
 
 from clipn.cli.demo import find_pictures
 from clipn.model import CLIPN
 from clipn.serving.app import create_app
 from clipn.serving.schemas import ClassSetContent
-from clipn.serving.server import Server
+from clipn.serving.server import serve_in_thread
 from clipn.serving.settings import Settings
 from clipn.serving.torch_engine import TorchEngine
 
@@ -37,20 +34,6 @@ def photos() -> Sequence[Path]:
     """Four of scikit-image's photographs."""
     by_name = {path.name: path for path in find_pictures()}
     return [by_name[name] for name in PHOTOS]
-
-
-@contextmanager
-def serve_app(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread; gives its address."""
-    addresses: queue.Queue[str] = queue.Queue()
-    server = Server(app, port=0, on_ready=addresses.put)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield addresses.get(timeout=60)
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 class GatedEngine(TorchEngine):
@@ -94,7 +77,7 @@ def serve(compact_model: CLIPN) -> Serve:
         app = create_app(engine, settings=Settings(**options), class_sets=initial)
         if behind is not None:
             app.add_middleware(behind)
-        return serve_app(app)
+        return serve_in_thread(app)
 
     return serve
 

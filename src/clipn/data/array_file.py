@@ -46,6 +46,7 @@ def write_array(
     with write_aside(path) as aside, aside.open("wb") as file:
 
         def append(part: np.ndarray) -> None:
+            """Write the next rows."""
             nonlocal num_written
             rows = np.zeros((len(part), *shape[1:]), dtype=dtype)
             rows[(slice(None), *(slice(size) for size in part.shape[1:]))] = part

@@ -106,6 +106,7 @@ def _are_clear(
     generator = torch.Generator().manual_seed(0)
 
     def move(rows: Tensor | None) -> Tensor | None:
+        """Every embedding, moved a little."""
         if rows is None:
             return None
         return rows + TOLERANCE / 10 * torch.randn(rows.shape, generator=generator)

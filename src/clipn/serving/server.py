@@ -1,9 +1,12 @@
 """uvicorn, which ends well: after SIGTERM everything that was accepted is still answered."""
 
 import asyncio
+import queue
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -11,7 +14,7 @@ from fastapi import FastAPI
 
 from clipn.serving.service import Service
 
-__all__ = ["Server"]
+__all__ = ["Server", "serve_in_thread"]
 
 BACKLOG = 2048
 EXTRA_SECONDS = 5  # beyond the deadline, for answers on their way
@@ -83,3 +86,27 @@ class Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+
+
+@contextmanager
+def serve_in_thread(app: FastAPI) -> Iterator[str]:
+    """Serve an application beside one's own code, on a free port, as notebooks and tests do.
+
+    Args:
+        app: From `create_app`.
+
+    Yields:
+        The address. The service ends with the block.
+
+    Raises:
+        queue.Empty: If it takes no requests within a minute.
+    """
+    addresses: queue.Queue[str] = queue.Queue()
+    server = Server(app, port=0, on_ready=addresses.put)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield addresses.get(timeout=60)
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -119,9 +119,11 @@ def _take_steps(
     stepped: list[float] = []
 
     def on_shard(done: int, total: int) -> None:
+        """Note when a shard was embedded."""
         embedded.append(time.perf_counter())
 
     def on_step(record: StepRecord) -> None:
+        """Note when a step was done, and end the run after the last."""
         stepped.append(time.perf_counter())
         if len(stepped) == NUM_STEPS:
             raise _Enough
