@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from clipn.errors import ModelError
+from clipn.extras import import_extra
 
 __all__ = ["Tracker", "TrackerName", "open_tracker"]
 
@@ -78,12 +78,9 @@ class _TensorBoard:
             self._writer.add_scalar(name, value, step)
 
     def _open(self, step: int) -> Any:
-        try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ModuleNotFoundError as error:
-            raise _not_installed(error) from error
+        tensorboard: Any = import_extra("torch.utils.tensorboard.writer", extra="tracking")
         # Steps that an interrupted run had logged after its checkpoint are done again.
-        writer = SummaryWriter(str(self._folder), purge_step=step)
+        writer = tensorboard.SummaryWriter(str(self._folder), purge_step=step)
         lines = [f"    {name}: {value}" for name, value in self._config.items()]
         writer.add_text("config", "\n".join(lines), step)
         return writer
@@ -107,10 +104,7 @@ class _Wandb:
         self._run.log({**figures, "step": step})
 
     def _open(self) -> Any:
-        try:
-            import wandb
-        except ModuleNotFoundError as error:
-            raise _not_installed(error) from error
+        wandb: Any = import_extra("wandb", extra="tracking")
         self._folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
             project=PROJECT,
@@ -129,10 +123,6 @@ class _Wandb:
         """See `Tracker`."""
         if self._run is not None:
             self._run.finish()
-
-
-def _not_installed(error: ModuleNotFoundError) -> ModelError:
-    return ModelError(f'{error.name} is not installed: pip install "clipn[tracking]".')
 
 
 def _as_plain(value: Any) -> Any:

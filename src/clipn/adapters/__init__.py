@@ -9,10 +9,9 @@
 `pip install "clipn[adapters]"` brings the libraries, but OpenOOD, which is on no package index.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from clipn.errors import ModelError
+from clipn.extras import import_extra
 
 if TYPE_CHECKING:
     from clipn.adapters.image_pipeline import ZeroShotImagePipeline
@@ -43,12 +42,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'clipn.adapters' has no attribute {name!r}")
-    try:
-        return getattr(importlib.import_module(f"clipn.adapters.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f'{error.name} is not installed: pip install "clipn[adapters]".'
-        ) from error
+    return getattr(import_extra(f"clipn.adapters.{_HOMES[name]}", extra="adapters"), name)
 
 
 def __dir__() -> list[str]:

@@ -181,7 +181,8 @@ def read_scores(out_dir: Path, result: Result) -> SetScores:
         DataError: If they are missing or damaged.
     """
     path = result_path(out_dir, result.suite, result.model, result.score)
-    arrays = read_arrays(path.with_name(result.scores_file))
+    path = path.with_name(result.scores_file)
+    arrays = read_arrays(path)
     try:
         outside = {name: arrays[f"ood {name}"] for name in result.sets}
         if "id" in arrays:
@@ -189,7 +190,7 @@ def read_scores(out_dir: Path, result: Result) -> SetScores:
         else:
             inside = {name: arrays[f"id beside {name}"] for name in outside}
     except KeyError as error:
-        raise DataError(f"{path.with_name(result.scores_file)} lacks {error}.") from error
+        raise DataError(f"{path} lacks {error}.") from error
     best = {name: arrays.get(f"best of ood {name}") for name in outside}
     return SetScores(
         id_scores=inside,

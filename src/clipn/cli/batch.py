@@ -14,6 +14,7 @@ from rich.console import Console
 
 from clipn.cli.inputs import DetectorOptions, build_detector, check_device
 from clipn.cli.outputs import show_progress
+from clipn.extras import not_installed
 
 if TYPE_CHECKING:
     from clipn.batch import Engine, Manifest, Progress
@@ -158,7 +159,7 @@ def _build_engine(options: Options) -> "Engine":
     try:
         from clipn.batch.ray_engine import RayEngine
     except ImportError as error:
-        raise ValueError(f'--engine ray needs Ray: pip install "clipn[ray]" ({error}).') from error
+        raise not_installed(error, extra="ray") from error
     return RayEngine(
         address=options.address,
         min_workers=options.workers,

@@ -79,6 +79,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     import tyro
 
     from clipn.errors import ClipnError, StopRequested
+    from clipn.extras import not_installed
 
     try:
         module = importlib.import_module(f"clipn.cli.{name.replace('-', '_')}")
@@ -97,10 +98,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if name not in EXTRAS:
             raise
-        _complain(
-            f"clipn {name}: {error.name} is not installed: "
-            f'pip install "clipn[{EXTRAS[name]}]" brings what this command needs.'
-        )
+        _complain(f"clipn {name}: {not_installed(error, extra=EXTRAS[name])}")
         return KNOWN_ERROR
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to be said to it.

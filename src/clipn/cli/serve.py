@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipn.cli.inputs import DetectorOptions, check_device, read_class_names, read_lines
+from clipn.extras import not_installed
 from clipn.serving.replica_options import ReplicaOptions
 from clipn.serving.settings import TOKEN_VARIABLE, Settings, read_token
 
@@ -96,7 +97,7 @@ def _run_replicas(options: Options, settings: Settings) -> int:
     try:
         from clipn.serving.ray_serve import run_replicas
     except ImportError as error:
-        raise ValueError(f'--engine ray needs Ray: pip install "clipn[ray]" ({error}).') from error
+        raise not_installed(error, extra="ray") from error
 
     def tell(address: str) -> None:
         """Say where, once somebody can ask."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clipn.export.runtime import import_extra
+from clipn.extras import import_extra
 
 __all__ = ["quantize"]
 

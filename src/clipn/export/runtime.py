@@ -1,18 +1,17 @@
 """What runs an exported file: ONNX Runtime or OpenVINO, whichever is installed."""
 
-import importlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from clipn.errors import ModelError
 from clipn.export.metadata import METADATA_KEY
+from clipn.extras import import_extra
 
-__all__ = ["Runtime", "Session", "import_extra", "open_session"]
+__all__ = ["Runtime", "Session", "open_session"]
 
 Runtime = Literal["onnx", "openvino"]
 """ONNX Runtime, or Intel's OpenVINO; both on the CPU."""
@@ -62,20 +61,6 @@ def open_session(
     if runtime == "openvino":
         return _OpenVinoSession(path, num_threads)
     raise ValueError(f"runtime must be 'onnx' or 'openvino'; got {runtime!r}.")
-
-
-def import_extra(module: str, *, extra: str) -> ModuleType:
-    """Import a module that an extra of clipn brings.
-
-    Raises:
-        ModelError: If it is not installed, naming the extra.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ModelError(
-            f'{module} is not installed or does not load ({error}): pip install "clipn[{extra}]".'
-        ) from error
 
 
 class _OnnxRuntimeSession:

@@ -22,7 +22,7 @@ from clipn.export.checking import check_export, measure_agreement
 from clipn.export.graph import DetectorGraph
 from clipn.export.metadata import METADATA_KEY, Banks, ExportMetadata, Precision
 from clipn.export.quantizing import quantize
-from clipn.export.runtime import import_extra
+from clipn.extras import import_extra
 from clipn.files import write_aside
 
 __all__ = ["export_detector"]
