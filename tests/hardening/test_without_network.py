@@ -1,5 +1,6 @@
 """Commands with no network, and with a home that nothing can be written to."""
 
+import logging
 import socket
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_what_needs_one_says_so_in_one_line(
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between tries
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    # It writes to what was standard error when the client was imported, maybe by another test.
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "handlers", [])
     assert run(["detect", photos, "--classes", "cat", "--model", model]) == 1
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("clipn detect: ")  # after the hub's client's own tries
