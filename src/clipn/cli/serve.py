@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipn.cli.inputs import DetectorOptions, check_device, read_class_names, read_lines
+from clipn.cli.printable import StderrHandler
 from clipn.extras import not_installed
 from clipn.serving.replica_options import ReplicaOptions
 from clipn.serving.settings import TOKEN_VARIABLE, Settings, read_token
@@ -118,7 +119,7 @@ def _start_log(which: Literal["requests", "problems"]) -> None:
     """Lines of JSON on stderr."""
     from clipn.serving.envelope import JsonLines
 
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = logging.INFO if which == "requests" else logging.ERROR
