@@ -16,6 +16,21 @@ CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Have errors name what they are about where they do not say it, as on a full disk.
+
+    Raises:
+        OSError: Whatever the block raises; its `filename` is `path` if it had none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it into place when that went well.
 
@@ -32,15 +47,12 @@ def write_aside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        aside.touch()
-        mode = aside.stat().st_mode
-        yield aside
-        aside.chmod(mode)  # safetensors leaves its files readable to their owner only
-        aside.replace(path)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)
-        raise
+        with naming(path):
+            aside.touch()
+            mode = aside.stat().st_mode
+            yield aside
+            aside.chmod(mode)  # safetensors leaves its files readable to their owner only
+            aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -96,16 +108,20 @@ def read_json(path: Path) -> Any:
         raise ValueError("it nests too deeply") from error
 
 
-def file_crc32(path: Path) -> int:
+def file_crc32(path: Path, *, num_bytes: int | None = None) -> int:
     """CRC-32 of a file's content: against accidents, and several times faster than SHA-256.
+
+    Args:
+        path: The file.
+        num_bytes: Of how many bytes at its beginning; of all by default.
 
     Raises:
         OSError: If it cannot be read.
     """
-    checksum = 0
+    checksum, left = 0, path.stat().st_size if num_bytes is None else num_bytes
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            checksum = zlib.crc32(chunk, checksum)
+        while chunk := file.read(min(left, CHUNK_BYTES)):
+            checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
     return checksum
 
 

@@ -1,5 +1,7 @@
 """Files whose image tower computes in int8."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from clipn.detector import Detector
 from clipn.errors import DataError, ModelError
-from clipn.export import checking
+from clipn.export import checking, quantizing
 from clipn.export.onnx_detector import OnnxDetector
 from clipn.export.runtime import open_session
 from clipn.export.writing import export_detector
@@ -93,3 +95,12 @@ def test_int8_needs_readable_images(learnable_model: CLIPN, tmp_path: Path):
         export_detector(
             detector, tmp_path / "a.onnx", precision="int8", calibration_images=[b"no image"]
         )
+
+
+def test_a_full_folder_for_temporary_files_is_named(
+    quantized, tmp_path: Path, limit_file_size: Callable[[int], AbstractContextManager[None]]
+):
+    whole = tmp_path / "whole.onnx"
+    whole.write_bytes(quantized[1].read_bytes())
+    with limit_file_size(100), pytest.raises(ModelError, match=rf"in {tmp_path}, perhaps for want"):
+        quantizing._fold_constants(whole, tmp_path / "folded.onnx")

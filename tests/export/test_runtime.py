@@ -12,6 +12,7 @@ from clipn.errors import ModelError
 from clipn.export.metadata import ExportMetadata
 from clipn.export.onnx_detector import OnnxDetector
 from clipn.export.runtime import open_session
+from clipn.export.seal import make_seal
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
@@ -23,13 +24,18 @@ def test_missing_damaged_and_foreign_files_are_known_errors(export, runtime: str
         OnnxDetector(tmp_path / "none.onnx", runtime=runtime)
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with pytest.raises(ModelError, match=r"damaged\.onnx cannot be opened by"):
+    with pytest.raises(ModelError, match=r"damaged\.onnx was not written .* or is cut short"):
         OnnxDetector(damaged, runtime=runtime)
     foreign = onnx.load(whole)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(ModelError, match=r"foreign\.onnx was not written by clipn export"):
         OnnxDetector(tmp_path / "foreign.onnx", runtime=runtime)
+    sealed = tmp_path / "sealed.onnx"
+    sealed.write_bytes(b"no model")
+    sealed.write_bytes(sealed.read_bytes() + make_seal(sealed))
+    with pytest.raises(ModelError, match=r"sealed\.onnx cannot be opened by"):
+        OnnxDetector(sealed, runtime=runtime)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_the_decision_in_the_file_is_that_of_the_detector(export, pictures, name
 def test_the_file_says_what_it_is_and_names_no_file_of_this_machine(export):
     detector, path = export("learnable threshold")
     exported = onnx.load(path)
-    [metadata] = exported.metadata_props
+    metadata, _ = exported.metadata_props
     said = ExportMetadata.from_json(metadata.value, what="it")
     assert metadata.key == METADATA_KEY
     assert said.class_names == detector.class_names

@@ -1,6 +1,6 @@
 """Kill work at random moments with SIGKILL, start it again, and compare with work in peace.
 
-    python tests/hardening/kills.py --count 50
+    python tests/hardening/kills.py --count 50 [--only train]
 
 Every piece of work runs in a fork of this process, which has loaded everything already, so that
 moments fall into the work and not into imports.
@@ -134,10 +134,10 @@ def _start(work: Callable[[Path, Path], None], given: Path, out: Path) -> int:
 
 
 def try_kills(name: str, count: int, given: Path) -> tuple[int, int]:
-    """Kill a piece of work at random moments.
+    """Kill a piece of work at random moments until enough were killed before they were done.
 
     Returns:
-        How many were killed before they were done, and how many of them did not end alike.
+        How many were started, and how many of them did not end alike.
     """
     work, draw = WORKS[name], random.Random(name)
     began = time.monotonic()
@@ -145,33 +145,35 @@ def try_kills(name: str, count: int, given: Path) -> tuple[int, int]:
     if os.waitpid(_start(work, given, place), 0)[1]:
         raise SystemExit(f"{name} does not even end in peace")
     seconds, right = time.monotonic() - began, digest_of(place)
-    num_killed = num_wrong = 0
-    for _ in range(count):
+    num_tries = num_killed = num_wrong = 0
+    while num_killed < count:
+        num_tries += 1
         shutil.rmtree(place, ignore_errors=True)
         child = _start(work, given, place)
-        time.sleep(draw.random() * seconds)
+        time.sleep(1.2 * draw.random() * seconds)  # one that is slower may be killed at its end
         os.kill(child, signal.SIGKILL)
         num_killed += os.waitpid(child, 0)[1] == signal.SIGKILL
         _, status = os.waitpid(_start(work, given, place), 0)
         if status or digest_of(place) != right:
             num_wrong += 1
-            print(name, "ended otherwise:", sorted(p.name for p in place.rglob("*")))
-    return num_killed, num_wrong
+            print(name, "ended otherwise:", sorted(p.name for p in place.rglob("*")), flush=True)
+    return num_tries, num_wrong
 
 
 def main() -> int:
     """Kill each piece of work and print what came of it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--only", choices=WORKS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     tiny_model()
     num_wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         _prepare(Path(folder))
-        for name in WORKS:
-            killed, wrong = try_kills(name, options.count, Path(folder))
-            print(f"{name}: {killed} of {options.count} killed at work, {wrong} ended otherwise")
+        for name in [options.only] if options.only else WORKS:
+            tries, wrong = try_kills(name, options.count, Path(folder))
+            print(f"{name}: {options.count} of {tries} killed at work, {wrong} ended otherwise")
             num_wrong += wrong
     return 1 if num_wrong else 0
 

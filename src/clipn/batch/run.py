@@ -232,8 +232,9 @@ def _finish(store: Store, plan: Plan, tally: Tally, *, seconds: float) -> Manife
         seconds=round(seconds, 3),
     )
     # What was left by workers and drivers that were killed.
-    for name in [*store.names(ASIDE), *store.names(ASIDE, folder="_clipn/")]:
-        store.fs.rm_file(store.path(name))
+    for folder in ("", "_clipn/", f"{DETECTOR}/", f"{DETECTOR}/model/"):
+        for name in store.names(ASIDE, folder=folder):
+            store.fs.rm_file(store.path(name))
     if not store.exists(MANIFEST):
         store.write_json(
             MANIFEST,

@@ -1,5 +1,6 @@
 """A folder at any fsspec address, whose files are either whole or not there."""
 
+import errno
 import json
 import os
 import uuid
@@ -17,6 +18,9 @@ from fsspec.implementations.local import LocalFileSystem
 from clipn.errors import DataError
 
 __all__ = ["Store", "open_address"]
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that only writing meets; by themselves they name no file."""
 
 
 def open_address(address: str | Path) -> tuple[AbstractFileSystem, str]:
@@ -97,6 +101,9 @@ class Store:
 
         Yields:
             A binary file to write to. If the block raises, nothing appears.
+
+        Raises:
+            OSError: If it cannot be written; the error names the file.
         """
         folder, _, last = self.path(name).rpartition("/")
         self.fs.makedirs(folder, exist_ok=True)
@@ -104,14 +111,25 @@ class Store:
         try:
             with self.fs.open(aside, "wb") as stream:
                 yield stream
-            self.fs.mv(aside, self.path(name))
+            self._rename(aside, self.path(name))
         except FileNotFoundError:
             # Another process may have made the same file, and cleared away what was left over.
             if not self.exists(name):
                 raise
+        except OSError as error:
+            if error.errno in NO_ROOM and error.filename is None:
+                error.filename = self.path(name)
+            raise
         finally:
             if self.fs.exists(aside):
                 self.fs.rm_file(aside)
+
+    def _rename(self, source: str, target: str) -> None:
+        """Rename a file, so that it is never seen in part."""
+        if self.is_local:
+            Path(source).replace(target)  # fsspec copies where renaming fails
+        else:
+            self.fs.mv(source, target)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON with two spaces of indent, whole or not at all."""

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from clipn.errors import ModelError
+from clipn.export.runtime import runtime_errors
 from clipn.extras import import_extra
+from clipn.files import naming
 
 __all__ = ["quantize"]
 
@@ -34,10 +37,14 @@ def quantize(exported: Any, inputs: Iterable[Mapping[str, np.ndarray]]) -> Any:
 
     Returns:
         Another model, without the metadata of the first.
+
+    Raises:
+        ModelError: If ONNX Runtime cannot prepare the model.
+        OSError: If the folder for temporary files cannot be written to, or has no room left.
     """
     onnx: Any = import_extra("onnx", extra="export")
     quantization: Any = import_extra("onnxruntime.quantization", extra="export")
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, naming(folder):
         whole, folded, quantized = (Path(folder) / f"{n}.onnx" for n in ("whole", "folded", "int8"))
         onnx.save(exported, whole)
         _fold_constants(whole, folded)
@@ -77,7 +84,13 @@ def _fold_constants(source: Path, target: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
-    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    try:
+        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except runtime_errors(onnxruntime) as error:
+        raise ModelError(
+            f"The model cannot be prepared for int8 in {target.parent}, perhaps for want of room "
+            f"there: {error}"
+        ) from error
 
 
 def _find_products(graph: Any) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from clipn.errors import ModelError
 from clipn.export.metadata import METADATA_KEY
+from clipn.export.seal import check_seal
 from clipn.extras import import_extra
 
-__all__ = ["Runtime", "Session", "open_session"]
+__all__ = ["Runtime", "Session", "open_session", "runtime_errors"]
 
 Runtime = Literal["onnx", "openvino"]
 """ONNX Runtime, or Intel's OpenVINO; both on the CPU."""
@@ -49,13 +50,15 @@ def open_session(
         num_threads: Threads for one batch; all cores by default.
 
     Raises:
-        ModelError: If there is no such file, it is damaged, or the runtime is not installed.
+        ModelError: If there is no such file, it is damaged or not of `clipn export`, or the runtime
+            is not installed.
         ValueError: If there is no such runtime, or `num_threads` is below 1.
     """
     if num_threads is not None and num_threads < 1:
         raise ValueError(f"num_threads must be at least 1; got {num_threads}.")
     if not path.is_file():
         raise ModelError(f"There is no file {str(path)!r}; clipn export writes one.")
+    check_seal(path)
     if runtime == "onnx":
         return _OnnxRuntimeSession(path, num_threads)
     if runtime == "openvino":
@@ -75,7 +78,7 @@ class _OnnxRuntimeSession:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except _errors_of(onnxruntime) as error:
+        except runtime_errors(onnxruntime) as error:
             raise ModelError(f"{path} cannot be opened by ONNX Runtime: {error}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -89,7 +92,7 @@ class _OnnxRuntimeSession:
         return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
 
 
-def _errors_of(onnxruntime: Any) -> tuple[type[Exception], ...]:
+def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises at a file; its errors share no class but Exception."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")

@@ -22,6 +22,7 @@ from clipn.export.checking import check_export, measure_agreement
 from clipn.export.graph import DetectorGraph
 from clipn.export.metadata import METADATA_KEY, Banks, ExportMetadata, Precision
 from clipn.export.quantizing import quantize
+from clipn.export.seal import make_seal
 from clipn.extras import import_extra
 from clipn.files import write_aside
 
@@ -81,15 +82,14 @@ def export_detector(
     metadata = _describe(detector, graph, banks, precision)
     batches = _read_batches(detector, calibration_images) if precision == "int8" else []
     exported = _trace(graph, image_size=detector.image_size, banks=banks)
+    if precision == "int8":
+        inputs = graph.bank_inputs(banks)
+        exported = quantize(exported, [{"image": rows, **inputs} for rows in batches])
     with write_aside(Path(path)) as aside:
+        _save(exported, metadata, aside)
         if precision == "float32":
-            _save(exported, metadata, aside)
             check_export(aside, graph, metadata)
             return metadata
-        exported = quantize(
-            exported, [{"image": rows, **graph.bank_inputs(banks)} for rows in batches]
-        )
-        _save(exported, metadata, aside)
         agreement = measure_agreement(aside, graph, metadata, batches)
         metadata = replace(metadata, agreement=agreement)
         _save(exported, metadata, aside)
@@ -112,11 +112,14 @@ def _read_batches(
 
 
 def _save(exported: Any, metadata: ExportMetadata, path: Path) -> None:
-    """Write an ONNX model with its metadata."""
+    """Write an ONNX model with its metadata and its seal."""
     onnx: Any = import_extra("onnx", extra="export")
     exported.producer_name, exported.producer_version = "clipn", version("clipn")
     onnx.helper.set_model_props(exported, {METADATA_KEY: metadata.to_json()})
     onnx.save(exported, path)
+    seal = make_seal(path)
+    with path.open("ab") as file:
+        file.write(seal)
 
 
 def _describe(
