@@ -4,7 +4,8 @@
 
 Writes `training.parquet` for `clipn train`: Tiny-ImageNet at 64 px, and at 32 px too (else "no"
 could be learned from blur), CIFAR-10 at its own 32 px. What step 1 held out is held out here too,
-and written to `held_out/` as if it were the test sets: choices are made there (`evaluate.py`).
+and written to `held_out/` as if it were the test sets, with far sets made of it (`anomalies.py`):
+choices are made there (`study.py`, `evaluate.py`).
 """
 
 import argparse
@@ -18,7 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from anomalies import write_anomalies
 from classes import TINY, ImageClass, read_classes
+from evaluate import SUITES
 from images import (
     HELD_OUT,
     TRAINING_FILES,
@@ -95,6 +98,8 @@ def main() -> None:
     training, _ = split_images(read_images(args.data_dir))
     print(write_pairs(args.out_dir / "training.parquet", training, classes), "pairs")
     write_held_out(args.data_dir, args.out_dir / "held_out")
+    for name in SUITES:
+        write_anomalies(name, args.out_dir / "held_out")
 
 
 if __name__ == "__main__":

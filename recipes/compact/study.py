@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from anomalies import far_suite
 from classes import TEMPLATES
 from clipn.benchmarks import EvaluationOptions, Result, Suite, evaluate, get_suites
 from clipn.model import CLIPN, load_model
@@ -39,6 +40,10 @@ HELD_OUT_SCORES = (*NO_SCORES, "msp", "max_logit", "energy", "mcm")
 ALL_SCORES = (*NO_SCORES, *BASELINES, *OTHERS)
 GROUPS = (*SUITES, "pacs-open")
 METRICS = ("auroc", "fpr95")
+HELD_OUT_TITLES = {
+    "near": "Against held-out images of the other classes",
+    "far": "Against the same images, made to show nothing known (`anomalies.py`)",
+}
 Figures = dict[str, list[float]]
 DOCUMENT = Path("docs/results.md")
 HEAD, NOTES, OUTLIERS, FIGURES = (
@@ -166,21 +171,23 @@ def measure(
 
 def run_trials(args: argparse.Namespace) -> None:
     """Teach every way once, measure it on held-out images, and keep the figures."""
-    suites = [suite_for(name, held_out=True) for name in SUITES]
-    rows = {}
+    near = [suite_for(name, held_out=True) for name in SUITES]
+    far = [far_suite(name) for name in SUITES]
+    rows: dict[str, dict[str, Figures]] = {"near": {}, "far": {}}
     for name, way in WAYS.items():
         model = teach(way, seed=0, args=args, folder=args.work_dir / f"{name}-0")
         results = measure(
             model,
-            suites,
+            [*near, *far],
             data_dir=args.held_out_dir,
             scores=HELD_OUT_SCORES,
             args=args,
             folder=args.work_dir / f"{name}-0" / "held-out",
             counts="report",
         )
-        rows[way.title] = mean_figures(results, [suite.name for suite in suites])
-        print(name, rows[way.title], flush=True)
+        for kind, suites in (("near", near), ("far", far)):
+            rows[kind][way.title] = mean_figures(results, [suite.name for suite in suites])
+            print(name, kind, rows[kind][way.title], flush=True)
     keep(args.figures, "trials", rows)
 
 
@@ -285,14 +292,16 @@ def render(figures: dict[str, Any]) -> str:
             for key, way in WAYS.items()
         },
     )
-    lines += ["", "## On held-out training images", ""]
-    lines += table(
-        ["way of teaching", *HELD_OUT_SCORES],
-        {
-            title: [cell(*found[score]) for score in HELD_OUT_SCORES]
-            for title, found in figures["trials"].items()
-        },
-    )
+    lines += ["", "## On held-out training images"]
+    for kind, rows in figures["trials"].items():
+        lines += ["", f"{HELD_OUT_TITLES[kind]}:", ""]
+        lines += table(
+            ["way of teaching", *HELD_OUT_SCORES],
+            {
+                title: [cell(*found[score]) for score in HELD_OUT_SCORES]
+                for title, found in rows.items()
+            },
+        )
     return "\n".join([*lines, "", NOTES.read_text().rstrip(), ""])
 
 
