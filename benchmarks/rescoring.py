@@ -79,7 +79,7 @@ def write_kept(
             images = F.normalize(detector.bank.yes[labels] + 2.0 * noise, dim=-1)
             names = [f"{start + row}.jpg" for row in range(ROWS_AT_ONCE)]
             judgement = judge(images, rule="atd", top_k=1)
-            writer.write_table(row_format.make_table(names, {}, judgement, images.numpy()))
+            writer.write_table(row_format.make_table(names, {}, judgement))
     for number in range(1, num_files):
         shutil.copy(first, folder / f"part-{number:08d}.parquet")
     plan = {"image_fingerprint": detector.model.fingerprint("image")}

@@ -129,6 +129,8 @@ def test_p_values_of_at_most_alpha_are_what_is_refused(by_class: Detector):
     images = make_images(60, seed=1)
     p_values, answers = by_class.p_values(images), by_class.predict(images)
     assert [answer.is_ood for answer in answers] == (p_values <= 0.2).tolist()
+    assert [answer.p_value for answer in answers] == p_values.tolist()
+    assert answers.to_dataframe()["p_value"].tolist() == p_values.tolist()
     assert 0 < sum(answer.is_ood for answer in answers) < 60
     assert p_values.min() > 0
     assert p_values.max() <= 1
@@ -202,6 +204,9 @@ def test_p_values_need_a_conformal_calibration(detector: Detector):
     detector.calibrate(make_images(20))
     with pytest.raises(NotCalibratedError, match='method="conformal"'):
         detector.p_values(make_images(1))
+    answers = detector.predict(make_images(1))
+    assert answers[0].p_value is None
+    assert np.isnan(answers.to_dataframe()["p_value"]).all()
 
 
 def test_it_is_saved_with_the_detector(by_class: Detector, tmp_path: Path):
@@ -256,7 +261,10 @@ def test_batch_runs_decide_likewise(by_class: Detector, tmp_path: Path):
     rows = [pq.read_table(part) for part in sorted((tmp_path / "out").glob("part-*.parquet"))]
     labels = [label for table in rows for label in table.column("label").to_pylist()]
     photos = sorted((tmp_path / "photos").iterdir())
-    assert labels == [answer.label for answer in by_class.predict(photos)]
+    answers = by_class.predict(photos)
+    assert labels == [answer.label for answer in answers]
+    p_values = [value for table in rows for value in table.column("p_value").to_pylist()]
+    assert p_values == [answer.p_value for answer in answers]
 
 
 def test_it_is_served_as_it_decides(by_class: Detector):
@@ -273,6 +281,15 @@ def assert_served(engine: Engine, content: ClassSetContent, detector: Detector) 
         files.append(("images", buffer.getvalue()))
     with TestClient(create_app(engine, class_sets={"default": content})) as client:
         body = client.post("/v1/detect", files=files).json()
-        assert [a["label"] for a in body["answers"]] == [a.label for a in detector.predict(images)]
+        expected = detector.predict(images)
+        assert [a["label"] for a in body["answers"]] == [a.label for a in expected]
         assert body["threshold"] == list(detector.threshold)
         assert client.get("/v1/classes/default").json()["threshold"] == body["threshold"]
+        p_values = [a["p_value"] for a in body["answers"]]
+        assert p_values == pytest.approx([a.p_value for a in expected], abs=0.03)
+        # Whoever names the classes, and whatever decides; but not for another score.
+        for fields in ({"rule": "ctw"}, {"threshold": "0"}, {"classes": NAMES, "threshold": "0"}):
+            again = client.post("/v1/detect", files=files, data=fields).json()
+            assert [a["p_value"] for a in again["answers"]] == p_values
+        other = client.post("/v1/detect", files=files, data={"score": "atd"}).json()
+        assert {a["p_value"] for a in other["answers"]} == {None}

@@ -1,33 +1,45 @@
 """Where a detector's threshold is from, and what is promised of it."""
 
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from clipn.errors import ModelError
+from clipn.errors import DataError, ModelError
 from clipn.metrics import (
     class_conformal_p_values,
     class_conformal_thresholds,
     classes_that_share,
     conformal_p_values,
     conformal_threshold,
+    num_images_for,
 )
 from clipn.predictions import Threshold
 
 __all__ = [
     "AnyCalibration",
     "Calibration",
+    "CalibrationMethod",
     "ConformalCalibration",
+    "calibrate_conformally",
     "calibration_from_json",
     "calibration_to_json",
+    "check_method",
     "check_threshold",
     "threshold_from_json",
     "threshold_to_json",
 ]
+
+log = logging.getLogger(__name__)
+
+CalibrationMethod = Literal["tpr", "conformal"]
+"""What a threshold is chosen for: to keep a share of the images at hand, or to keep a promise about
+images not seen yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +80,21 @@ class ConformalCalibration:
     @cached_property
     def threshold(self) -> Threshold:
         """What a score must reach; one number where it is the same for all classes."""
-        scores = np.array(self.scores)
-        if self.best is None:
+        scores, best = self._arrays
+        if best is None:
             return conformal_threshold(scores, alpha=self.alpha)
         bounds = class_conformal_thresholds(
-            scores, np.array(self.best), num_classes=self.num_classes, alpha=self.alpha
+            scores, best, num_classes=self.num_classes, alpha=self.alpha
         ).tolist()
         return bounds[0] if len(set(bounds)) == 1 else tuple(bounds)
 
     @cached_property
     def shared_classes(self) -> Bool[np.ndarray, " classes"]:
         """Which classes have too few images for a threshold that is theirs alone."""
-        if self.best is None:
+        _, best = self._arrays
+        if best is None:
             return np.ones(self.num_classes, dtype=bool)
-        return classes_that_share(
-            np.array(self.best), num_classes=self.num_classes, alpha=self.alpha
-        )
+        return classes_that_share(best, num_classes=self.num_classes, alpha=self.alpha)
 
     def p_values(
         self, scores: Float[np.ndarray, " images"], best: Int[np.ndarray, " images"]
@@ -94,21 +105,87 @@ class ConformalCalibration:
             scores: Of other images.
             best: The most likely class of each.
         """
-        own = np.array(self.scores)
-        if self.best is None:
+        own, own_best = self._arrays
+        if own_best is None:
             return conformal_p_values(own, scores)
         return class_conformal_p_values(
-            own,
-            np.array(self.best),
-            scores,
-            best,
-            num_classes=self.num_classes,
-            alpha=self.alpha,
+            own, own_best, scores, best, num_classes=self.num_classes, alpha=self.alpha
         )
+
+    @cached_property
+    def _arrays(
+        self,
+    ) -> tuple[Float[np.ndarray, " images"], Int[np.ndarray, " images"] | None]:
+        """Scores and classes of the ID images; of tuples arrays are made slowly."""
+        return np.array(self.scores), None if self.best is None else np.array(self.best)
 
 
 AnyCalibration = Calibration | ConformalCalibration
 """Where a threshold is from."""
+
+
+def calibrate_conformally(
+    scores: Float[np.ndarray, " images"],
+    best: Int[np.ndarray, " images"] | None,
+    *,
+    class_names: Sequence[str],
+    alpha: float,
+) -> ConformalCalibration:
+    """A conformal calibration; what it cannot promise for some classes is logged.
+
+    Args:
+        scores: Of ID images.
+        best: The most likely class of each, for a threshold of each class; None for one threshold.
+        class_names: The detector's classes.
+        alpha: Share of ID images to refuse at most.
+
+    Raises:
+        DataError: If there are too few images for any threshold to keep the promise.
+    """
+    if scores.size < (needed := num_images_for(alpha)):
+        raise DataError(
+            f"No threshold from {scores.size} images can promise to refuse at most "
+            f"{alpha:.3g} of new ones: that takes {needed} at least (1 / alpha - 1). Take "
+            f"more, or an alpha of 1/{scores.size + 1} or above."
+        )
+    calibration = ConformalCalibration(
+        alpha=alpha,
+        scores=tuple(scores.tolist()),
+        best=None if best is None else tuple(best.tolist()),
+        num_classes=len(class_names),
+    )
+    sharing = np.flatnonzero(calibration.shared_classes)
+    if best is not None and sharing.size:
+        log.warning(
+            "%d of %d classes share a threshold, since fewer than %d images were taken for "
+            "each: %s%s. The promise holds among their images together.",
+            sharing.size,
+            len(class_names),
+            needed,
+            ", ".join(repr(class_names[row]) for row in sharing[:8]),
+            " and more" if sharing.size > 8 else "",
+        )
+    return calibration
+
+
+def check_method(method: CalibrationMethod, *, tpr: float | None, alpha: float | None) -> None:
+    """Refuse what is out of range, and an option of the method that was not asked for.
+
+    Raises:
+        ValueError: If there is any.
+    """
+    if method not in get_args(CalibrationMethod):
+        raise ValueError(f"method must be 'tpr' or 'conformal'; got {method!r}.")
+    for option, value in (("tpr", tpr), ("alpha", alpha)):
+        if value is not None and (method == "conformal") != (option == "alpha"):
+            raise ValueError(
+                f"{option} belongs to the other method; method={method!r} takes "
+                f"{'alpha' if method == 'conformal' else 'tpr'}."
+            )
+    if tpr is not None and not 0 < tpr <= 1:
+        raise ValueError(f"tpr must lie in (0, 1]; got {tpr}.")
+    if alpha is not None:
+        num_images_for(alpha)
 
 
 def calibration_to_json(calibration: AnyCalibration | None) -> dict[str, Any] | None:

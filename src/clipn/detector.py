@@ -23,18 +23,18 @@ from clipn.calibration import (
     threshold_from_json,
     threshold_to_json,
 )
-from clipn.data.images import Decoding, ImageSource
+from clipn.data.images import Decoding
 from clipn.detector_folder import (
     BANKS,
     DetectorConfig,
     read_detector_config,
     write_detector_config,
 )
-from clipn.errors import DataError, ModelError
-from clipn.explanation import Explanation, rank_classes, weigh
+from clipn.errors import ModelError
 from clipn.files import file_crc32, write_tensors
-from clipn.image_detector import Answers, ImageDetector
-from clipn.judge import Judge, Precision
+from clipn.image_detector import ImageDetector
+from clipn.judge import Judge
+from clipn.judgement import Judgement, Precision
 from clipn.model import CLIPN, ClassBank, load_model
 from clipn.model.bank_cache import cached_class_bank
 from clipn.model.clipn import HOW_TO_GET_A_NO
@@ -124,7 +124,7 @@ class Detector(ImageDetector):
             raise ModelError(f'The rule {rule} needs a "no". {HOW_TO_GET_A_NO}')
         check_threshold(threshold, num_classes=len(bank.names))
         self.model, self.bank, self.score_name = model, bank, score
-        self._judge = self.judge()
+        self._judges: dict[tuple[str, ...], Judge] = {(): self.judge()}
         self.threshold: Threshold | None = threshold
         self.calibration: AnyCalibration | None = None
         own_rule: Rule | None = score if self._score.refuses else None  # pyright: ignore[reportAssignmentType]
@@ -150,73 +150,35 @@ class Detector(ImageDetector):
 
         Args:
             extra_scores: Scores to take besides the detector's own, which comes first.
-            precision: "exact" answers as the detector itself does; see `clipn.judge.Precision`.
+            precision: "exact" answers as the detector itself does; see `clipn.judgement.Precision`.
 
         Raises:
             ModelError: If one needs a "no" that the model has not learned.
             ValueError: If there is no such score, or it needs more than a detector has.
         """
         names = dict.fromkeys((self.score_name, *extra_scores))
-        for name in names:
-            _check_needs(get_score(name), self.bank)
+        self.check_scores(tuple(names))
         return Judge(self.bank, tau=self.model.tau, scores=tuple(names), precision=precision)
 
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Refuse scores that need more than there is; see `ImageDetector.check_scores`."""
+        for name in names:
+            _check_needs(get_score(name), self.bank)
+
     @torch.inference_mode()
-    def _answer_pixels(self, pixels: Float[Tensor, "batch 3 height width"]) -> Answers:
-        """Embed, compare, score, decide."""
-        embeddings = self.model.encode_image(pixels)
-        judged = self._judge(embeddings, rule=self.rule, threshold=self.threshold)
-        return Answers(judged.scores[self.score_name], judged.best, judged.refused)
-
-    def explain(self, image: ImageSource, *, top_k: int = 5) -> Explanation:
-        """Say why an image is named or refused.
-
-        Args:
-            image: One image, as `predict` takes it.
-            top_k: How many classes to tell about, the likeliest first.
-
-        Returns:
-            The answer, what decided, yes and no of the likeliest classes, and where in the image
-            the "no" of the best class is strong.
-
-        Raises:
-            DataError: If the image cannot be read.
-            NotCalibratedError: If nothing decides yet.
-            ValueError: If `top_k` is below 1.
-        """
-        if top_k < 1:
-            raise ValueError(f"top_k must be at least 1; got {top_k}.")
-        rule, batch = self.decided_rule(), next(self._load([image]))
-        if batch.pixels is None:
-            raise DataError(batch.errors[0])
-        with torch.inference_mode():
-            embeddings = self.model.encode_image(batch.pixels)
-        judged = self._judge(
-            embeddings, rule=rule, threshold=self.threshold, top_k=len(self.class_names)
-        )
-        answers = Answers(judged.scores[self.score_name], judged.best, judged.refused)
-        prediction, best = self._predict_row(batch.names[0], answers, 0), int(judged.best[0])
-        classes = rank_classes(
-            tuple(self.class_names[row] for row in judged.top[0]),
-            judged.top_yes[0],
-            None if judged.top_no is None else judged.top_no[0],
-        )
-        evidence = weigh(
-            prediction,
-            classes,
-            rule=rule,
-            score_name=self.score_name,
-            bound=self.threshold[best] if isinstance(self.threshold, tuple) else self.threshold,
-            calibration=self.calibration,
-            best=best,
-        )
-        no_map, absence = self._map_no(batch.pixels, best)
-        return Explanation(
-            prediction=prediction,
-            evidence=evidence,
-            classes=classes[:top_k],
-            no_map=no_map,
-            no_map_absence=absence,
+    def judge_pixels(
+        self,
+        pixels: Float[Tensor, "batch 3 height width"],
+        *,
+        extra_scores: Sequence[str] = (),
+        top_k: int = 1,
+    ) -> Judgement:
+        """Embed, compare, score and decide; see `ImageDetector.judge_pixels`."""
+        names = tuple(extra_scores)
+        if names not in self._judges:
+            self._judges[names] = self.judge(names)
+        return self._judges[names](
+            self.model.encode_image(pixels), rule=self.rule, threshold=self.threshold, top_k=top_k
         )
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ from clipn.errors import ModelError
 from clipn.files import file_crc32, write_json
 from clipn.folder_config import read_folder_config
 
-__all__ = ["BANKS", "DetectorConfig", "read_detector_config", "write_detector_config"]
+__all__ = ["BANKS", "CONFIG", "DetectorConfig", "read_detector_config", "write_detector_config"]
 
 FORMAT_VERSION = 1
 CONFIG, BANKS = "detector.json", "banks.safetensors"

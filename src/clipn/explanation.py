@@ -106,7 +106,6 @@ def weigh(
     score_name: str,
     bound: float | None,
     calibration: AnyCalibration | None,
-    best: int,
 ) -> Evidence:
     """Say which comparison decided.
 
@@ -117,7 +116,6 @@ def weigh(
         score_name: Which score was taken.
         bound: The threshold of the best class, for the rule "threshold".
         calibration: Where it is from.
-        best: The best class's place among the detector's.
     """
     if rule == "ctw":
         quantity, value, limit, reason = _weigh_ctw(prediction, classes)
@@ -128,17 +126,16 @@ def weigh(
         quantity, value, limit = f"the score {score_name}", prediction.score, bound
         reason = _compare(quantity, value, limit, ("is below", "reaches"), prediction)
         reason += f', the threshold of "{prediction.best_class}"'
-    p_value = None
-    if isinstance(calibration, ConformalCalibration) and rule == "threshold":
-        p_value = float(calibration.p_values(np.array([prediction.score]), np.array([best]))[0])
+    if prediction.p_value is not None:
+        assert isinstance(calibration, ConformalCalibration), "nothing else makes a p-value"
         relation = "is not above" if prediction.is_ood else "is above"
-        reason += f"; the p-value {p_value:.3g} {relation} alpha {calibration.alpha:.3g}"
+        reason += f"; the p-value {prediction.p_value:.3g} {relation} alpha {calibration.alpha:.3g}"
     return Evidence(
         rule=rule,
         quantity=quantity,
         value=value,
         bound=limit,
-        p_value=p_value,
+        p_value=prediction.p_value,
         reason=reason[0].upper() + reason[1:] + ".",
     )
 

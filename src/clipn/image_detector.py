@@ -1,21 +1,29 @@
 """What every detector does with images, whatever computes the scores."""
 
 import logging
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, overload
+from typing import Any, Literal, overload
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from PIL import Image
 
-from clipn.calibration import AnyCalibration, Calibration, ConformalCalibration
+from clipn.calibration import (
+    AnyCalibration,
+    Calibration,
+    CalibrationMethod,
+    ConformalCalibration,
+    calibrate_conformally,
+    check_method,
+)
 from clipn.data.image_batches import LoadedBatch, load_batches
 from clipn.data.images import Decoding, ImageSource, TensorLike, min_side_of
 from clipn.errors import DataError, NotCalibratedError
-from clipn.metrics import num_images_for, threshold_at_tpr
+from clipn.explanation import Explanation, rank_classes, weigh
+from clipn.judgement import Judgement
+from clipn.metrics import threshold_at_tpr
 from clipn.predictions import (
     NONE_OF_THESE,
     Prediction,
@@ -28,19 +36,6 @@ from clipn.predictions import (
 log = logging.getLogger(__name__)
 
 MIN_CALIBRATION_IMAGES = 20  # below that, a share of 95 % is not even one image
-
-
-CalibrationMethod = Literal["tpr", "conformal"]
-"""What a threshold is chosen for: to keep a share of the images at hand, or to keep a promise about
-images not seen yet."""
-
-
-class Answers(NamedTuple):
-    """A batch of readable images: all (batch,)."""
-
-    scores: Float[np.ndarray, " batch"]
-    best: Int[np.ndarray, " batch"]
-    refused: Bool[np.ndarray, " batch"] | None
 
 
 class ImageDetector(ABC):
@@ -79,8 +74,38 @@ class ImageDetector(ABC):
         """Normalised pixels of an RGB image, (3, height, width); called from several threads."""
 
     @abstractmethod
-    def _answer_pixels(self, pixels: Any) -> Answers:
-        """Score and decide on preprocessed images, (batch, 3, height, width)."""
+    def judge_pixels(
+        self, pixels: Any, *, extra_scores: Sequence[str] = (), top_k: int = 1
+    ) -> Judgement:
+        """Embed, compare, score and decide.
+
+        Args:
+            pixels: Preprocessed images, (batch, 3, height, width).
+            extra_scores: Scores to take besides the detector's own.
+            top_k: How many classes to rank; at most all are.
+
+        Raises:
+            ClipnError, ValueError: As `check_scores` does.
+        """
+
+    @abstractmethod
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Refuse scores that this detector cannot take.
+
+        Raises:
+            ModelError: If one needs a "no" that the model has not learned.
+            ValueError: If there is no such score, or it needs more than a detector has.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short hash of all that an answer depends on, 16 hexadecimal digits."""
+
+    @abstractmethod
+    def _map_no(
+        self, pixels: Any, best: int
+    ) -> tuple[Float[np.ndarray, "rows columns"] | None, str | None]:
+        """The p_no of a class for each part of an image, or why there is none."""
 
     def __repr__(self) -> str:
         threshold = self.threshold
@@ -132,32 +157,70 @@ class ImageDetector(ABC):
     def _stream(
         self, images: Iterable[ImageSource] | ImageSource, on_error: Literal["raise", "keep"]
     ) -> Iterator[Prediction]:
-        for batch, answers in self._answer(images, on_error=on_error):
-            row_of = {row: position for position, row in enumerate(batch.rows)}
+        for batch, judged in self._judge_images(images, on_error=on_error):
+            answers = iter(() if judged is None else self._predict_rows(batch, judged))
             for row, name in enumerate(batch.names):
-                if row in batch.errors:
-                    yield Prediction(
-                        image=name,
-                        label="",
-                        score=math.nan,
-                        is_ood=None,
-                        best_class="",
-                        error=batch.errors[row],
-                    )
-                    continue
-                assert answers is not None
-                yield self._predict_row(name, answers, row_of[row])
+                error = batch.errors.get(row)
+                yield next(answers) if error is None else Prediction.unreadable(name, error)
 
-    def _predict_row(self, image: str, answers: Answers, row: int) -> Prediction:
-        """The answer for one image of a batch."""
-        assert answers.refused is not None
-        best, is_ood = self.class_names[answers.best[row]], bool(answers.refused[row])
-        return Prediction(
-            image=image,
-            label=NONE_OF_THESE if is_ood else best,
-            score=float(answers.scores[row]),
-            is_ood=is_ood,
-            best_class=best,
+    def _predict_rows(self, batch: LoadedBatch[Any], judged: Judgement) -> Iterator[Prediction]:
+        """The answers for the readable images of a batch."""
+        assert judged.refused is not None
+        p_values = self.p_values_of(judged)
+        for place, row in enumerate(batch.rows):
+            best, is_ood = self.class_names[judged.best[place]], bool(judged.refused[place])
+            yield Prediction(
+                image=batch.names[row],
+                label=NONE_OF_THESE if is_ood else best,
+                score=float(judged.scores[self.score_name][place]),
+                is_ood=is_ood,
+                best_class=best,
+                p_value=None if p_values is None else float(p_values[place]),
+            )
+
+    def explain(self, image: ImageSource, *, top_k: int = 5) -> Explanation:
+        """Say why an image is named or refused.
+
+        Args:
+            image: One image, as `predict` takes it.
+            top_k: How many classes to tell about, the likeliest first.
+
+        Returns:
+            The answer, what decided, yes and no of the likeliest classes, and where in the image
+            the "no" of the best class is strong.
+
+        Raises:
+            DataError: If the image cannot be read.
+            NotCalibratedError: If nothing decides yet.
+            ValueError: If `top_k` is below 1.
+        """
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1; got {top_k}.")
+        rule, batch = self.decided_rule(), next(self._load([image]))
+        if batch.pixels is None:
+            raise DataError(batch.errors[0])
+        judged = self.judge_pixels(batch.pixels, top_k=len(self.class_names))
+        (prediction,), best = self._predict_rows(batch, judged), int(judged.best[0])
+        classes = rank_classes(
+            tuple(self.class_names[row] for row in judged.top[0]),
+            judged.top_yes[0],
+            None if judged.top_no is None else judged.top_no[0],
+        )
+        evidence = weigh(
+            prediction,
+            classes,
+            rule=rule,
+            score_name=self.score_name,
+            bound=self.threshold[best] if isinstance(self.threshold, tuple) else self.threshold,
+            calibration=self.calibration,
+        )
+        no_map, absence = self._map_no(batch.pixels, best)
+        return Explanation(
+            prediction=prediction,
+            evidence=evidence,
+            classes=classes[:top_k],
+            no_map=no_map,
+            no_map_absence=absence,
         )
 
     def score(self, images: Iterable[ImageSource] | ImageSource) -> Float[np.ndarray, " images"]:
@@ -172,7 +235,7 @@ class ImageDetector(ABC):
         Raises:
             DataError: If an image cannot be read.
         """
-        parts = [answers.scores for _, answers in self._answer(images, on_error="raise") if answers]
+        parts = [judged.scores[self.score_name] for judged in self._judge_all(images)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     @overload
@@ -223,14 +286,18 @@ class ImageDetector(ABC):
                 to keep the promise.
             ValueError: If an option is out of range, or belongs to the other method.
         """
-        _check_method(method, tpr=tpr, alpha=alpha)
-        answers = [answers for _, answers in self._answer(id_images, on_error="raise") if answers]
-        if not answers:
+        check_method(method, tpr=tpr, alpha=alpha)
+        parts = self._judge_all(id_images)
+        if not parts:
             raise DataError("Calibration needs at least one image; got none.")
-        scores = np.concatenate([part.scores for part in answers])
+        scores = np.concatenate([judged.scores[self.score_name] for judged in parts])
         if method == "conformal":
-            best = np.concatenate([part.best for part in answers]) if per_class else None
-            self.calibration = self._promise(scores, best, alpha=0.05 if alpha is None else alpha)
+            self.calibration = calibrate_conformally(
+                scores,
+                np.concatenate([judged.best for judged in parts]) if per_class else None,
+                class_names=self.class_names,
+                alpha=0.05 if alpha is None else alpha,
+            )
             self.threshold = self.calibration.threshold
         else:
             tpr = 0.95 if tpr is None else tpr
@@ -243,40 +310,6 @@ class ImageDetector(ABC):
             self.calibration = Calibration(tpr=tpr, num_images=scores.size)
         self.rule = "threshold"
         return self.threshold
-
-    def _promise(
-        self,
-        scores: Float[np.ndarray, " images"],
-        best: Int[np.ndarray, " images"] | None,
-        *,
-        alpha: float,
-    ) -> ConformalCalibration:
-        """A conformal calibration; what it cannot do for some classes is said."""
-        if scores.size < (needed := num_images_for(alpha)):
-            raise DataError(
-                f"No threshold from {scores.size} images can promise to refuse at most "
-                f"{alpha:.3g} of new ones: that takes {needed} at least (1 / alpha - 1). Take "
-                f"more, or an alpha of 1/{scores.size + 1} or above."
-            )
-        calibration = ConformalCalibration(
-            alpha=alpha,
-            scores=tuple(scores.tolist()),
-            best=None if best is None else tuple(best.tolist()),
-            num_classes=len(self.class_names),
-        )
-        sharing = np.flatnonzero(calibration.shared_classes)
-        if best is not None and sharing.size:
-            names = ", ".join(repr(self.class_names[row]) for row in sharing[:8])
-            log.warning(
-                "%d of %d classes share a threshold, since fewer than %d images were taken for "
-                "each: %s%s. The promise holds among their images together.",
-                sharing.size,
-                len(self.class_names),
-                needed,
-                names,
-                " and more" if sharing.size > 8 else "",
-            )
-        return calibration
 
     def p_values(self, images: Iterable[ImageSource] | ImageSource) -> Float[np.ndarray, " images"]:
         """How usual images are among those that the detector was calibrated with.
@@ -294,14 +327,25 @@ class ImageDetector(ABC):
             DataError: If an image cannot be read.
             NotCalibratedError: If the detector was not calibrated by the method "conformal".
         """
-        if not isinstance(self.calibration, ConformalCalibration):
+        if self.conformal_calibration is None:
             raise NotCalibratedError(
                 "p-values compare with calibration images that a detector keeps only when "
                 'calibrated with method="conformal".'
             )
-        answers = [answers for _, answers in self._answer(images, on_error="raise") if answers]
-        parts = [self.calibration.p_values(part.scores, part.best) for part in answers]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        parts = map(self.p_values_of, self._judge_all(images))
+        return np.concatenate([part for part in parts if part is not None] or [np.zeros(0)])
+
+    def p_values_of(self, judged: Judgement) -> Float[np.ndarray, " images"] | None:
+        """The p-values of images that were judged; None without a conformal calibration."""
+        calibration = self.conformal_calibration
+        if calibration is None:
+            return None
+        return calibration.p_values(judged.scores[self.score_name], judged.best)
+
+    @property
+    def conformal_calibration(self) -> ConformalCalibration | None:
+        """The calibration, if it is one that gives p-values."""
+        return self.calibration if isinstance(self.calibration, ConformalCalibration) else None
 
     def decided_rule(self) -> Rule:
         """What decides.
@@ -316,14 +360,19 @@ class ImageDetector(ABC):
             )
         return self.rule
 
-    def _answer(
+    def _judge_all(self, images: Iterable[ImageSource] | ImageSource) -> list[Judgement]:
+        """Judge images batch by batch; one that cannot be read is an error."""
+        batches = self._judge_images(images, on_error="raise")
+        return [judged for _, judged in batches if judged is not None]
+
+    def _judge_images(
         self, images: Iterable[ImageSource] | ImageSource, *, on_error: Literal["raise", "keep"]
-    ) -> Iterator[tuple[LoadedBatch[Any], Answers | None]]:
-        """Read and score images batch by batch; None for a batch without a readable image."""
+    ) -> Iterator[tuple[LoadedBatch[Any], Judgement | None]]:
+        """Read and judge images batch by batch; None for a batch without a readable image."""
         for batch in self._load(_as_iterable(images)):
             if batch.errors and on_error == "raise":
                 raise DataError(next(iter(batch.errors.values())))
-            yield batch, None if batch.pixels is None else self._answer_pixels(batch.pixels)
+            yield batch, None if batch.pixels is None else self.judge_pixels(batch.pixels)
 
     def _load(self, images: Iterable[ImageSource]) -> Iterator[LoadedBatch[Any]]:
         """Read and preprocess images batch by batch."""
@@ -343,19 +392,3 @@ def _as_iterable(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageS
     if isinstance(images, np.ndarray | TensorLike) and len(images.shape) < 4:
         return [images]
     return images  # pyright: ignore[reportReturnType]  (a batch of tensors iterates)
-
-
-def _check_method(method: CalibrationMethod, *, tpr: float | None, alpha: float | None) -> None:
-    """Refuse what is out of range, and an option of the method that was not asked for."""
-    if method not in get_args(CalibrationMethod):
-        raise ValueError(f"method must be 'tpr' or 'conformal'; got {method!r}.")
-    for option, value in (("tpr", tpr), ("alpha", alpha)):
-        if value is not None and (method == "conformal") != (option == "alpha"):
-            raise ValueError(
-                f"{option} belongs to the other method; method={method!r} takes "
-                f"{'alpha' if method == 'conformal' else 'tpr'}."
-            )
-    if tpr is not None and not 0 < tpr <= 1:
-        raise ValueError(f"tpr must lie in (0, 1]; got {tpr}.")
-    if alpha is not None:
-        num_images_for(alpha)

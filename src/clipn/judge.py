@@ -1,46 +1,20 @@
 """From image embeddings to scores, ranked classes and decisions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from clipn.judgement import Judgement, Precision
 from clipn.model import ClassBank
 from clipn.predictions import Rule, Threshold, is_below
 from clipn.scores import ImageBatch, Scorer, Task, get_score
 
-__all__ = ["Judge", "Judgement", "Precision"]
-
-Precision = Literal["exact", "fast"]
-"""In which numbers images are compared with classes: "exact", float64, as softmax at tau 100 rounds
-to 1 in float32 long before it does there; "fast", float32, about twice as fast."""
+__all__ = ["Judge"]
 
 COMPARISONS = frozenset({"logits_yes", "logits_no", "cosines"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What is said of a batch of images.
-
-    Attributes:
-        scores: By the name of the score; higher = more in-distribution.
-        best: The most likely class of each, an index into the bank's names.
-        refused: Whether it shows none of the classes; None where nothing decides.
-        top: The most likely classes, the first being the most likely.
-        top_yes: Their logits.
-        top_no: The logits of their "no"; None for a plain CLIP.
-    """
-
-    scores: Mapping[str, Float[np.ndarray, " batch"]]
-    best: Int[np.ndarray, " batch"]
-    refused: Bool[np.ndarray, " batch"] | None
-    top: Int[np.ndarray, "batch top_k"]
-    top_yes: Float[np.ndarray, "batch top_k"]
-    top_no: Float[np.ndarray, "batch top_k"] | None
 
 
 class Judge:
@@ -51,7 +25,8 @@ class Judge:
         tau: What a logit is of a cosine.
         scores: Names of scores that need nothing but, maybe, the "no"; the first one is compared
             with a threshold.
-        precision: See `Precision`. A score that is no plain function of logits stays exact.
+        precision: See `clipn.judgement.Precision`; a score that is no plain function of logits
+            stays exact.
 
     Raises:
         ValueError: If there is no such score, or the bank lacks what it needs.
@@ -119,6 +94,7 @@ class Judge:
             top=top.cpu().numpy(),
             top_yes=top_yes.double().cpu().numpy(),
             top_no=None if no is None else no.gather(-1, top).double().cpu().numpy(),
+            embeddings=embeddings.detach().float().cpu().numpy(),
         )
 
 

@@ -1,5 +1,6 @@
 """What a detector answers."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, overload
@@ -54,6 +55,9 @@ class Prediction:
         is_ood: Whether it shows none of the classes; None if the image could not be read.
         best_class: The most likely class, also where it was refused.
         error: Why the image could not be read.
+        p_value: How usual the score is among the calibration images, from 0 to 1 (see
+            `clipn.metrics.conformal_p_values`); None unless the detector was calibrated by the
+            method "conformal".
     """
 
     image: str
@@ -62,6 +66,12 @@ class Prediction:
     is_ood: bool | None
     best_class: str
     error: str | None = None
+    p_value: float | None = None
+
+    @classmethod
+    def unreadable(cls, image: str, error: str) -> "Prediction":
+        """The answer for an image that could not be read."""
+        return cls(image=image, label="", score=math.nan, is_ood=None, best_class="", error=error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,4 +119,5 @@ class Predictions(Sequence[Prediction]):
         import pandas as pd
 
         names = list(Prediction.__dataclass_fields__)
-        return pd.DataFrame([asdict(item) for item in self.items], columns=names)
+        table = pd.DataFrame([asdict(item) for item in self.items], columns=names)
+        return table.astype({"p_value": "float64"})

@@ -25,6 +25,23 @@ def detector(learnable_model: CLIPN) -> Detector:
     return Detector(learnable_model, CLASSES, batch_size=4)
 
 
+@pytest.fixture(scope="session")
+def made_from(_tiny_models: dict[str, CLIPN]) -> Detector:
+    """What exported files are made from."""
+    return Detector(_tiny_models["learnable"], CLASSES)
+
+
+@pytest.fixture(scope="session")
+def exported_file(made_from: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of `clipn export`, with its classes."""
+    pytest.importorskip("onnxruntime", reason='ONNX Runtime is absent: pip install "clipn[export]"')
+    from clipn.export.writing import export_detector
+
+    path = tmp_path_factory.mktemp("exported") / "detector.onnx"
+    export_detector(made_from, path)
+    return path
+
+
 @pytest.fixture
 def options() -> BatchOptions:
     """Several batches a partition, several partitions a run."""

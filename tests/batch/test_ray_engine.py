@@ -9,7 +9,7 @@ import pytest
 from ray_cluster import pass_over_its_warnings, start_cluster
 
 from clipn import Detector
-from clipn.batch import BatchOptions, WorkerOptions, score_images
+from clipn.batch import BatchOptions, LocalEngine, WorkerOptions, score_images
 from clipn.errors import DataError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install clipn[ray]")
@@ -39,6 +39,23 @@ def test_a_cluster_makes_the_rows_that_this_process_makes(
     here = score_images(tars, tmp_path / "here", detector, options=options)
     assert read_rows(tmp_path / "there").equals(read_rows(tmp_path / "here"))
     assert replace(there, seconds=0) == replace(here, seconds=0)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_cluster_makes_the_same_rows_with_an_exported_file(
+    exported_file: Path,
+    tmp_path: Path,
+    tars: Path,
+    options: BatchOptions,
+    read_rows: Callable[[Path], pa.Table],
+):
+    from clipn.batch.ray_engine import RayEngine
+    from clipn.export.onnx_detector import OnnxDetector
+
+    exported, worker = OnnxDetector(exported_file), WorkerOptions(num_threads=1)
+    for name, engine in (("there", RayEngine(worker=worker)), ("here", LocalEngine(worker=worker))):
+        score_images(tars, tmp_path / name, exported, options=options, engine=engine)
+    assert read_rows(tmp_path / "there").equals(read_rows(tmp_path / "here"))
 
 
 @pytest.mark.usefixtures("cluster")

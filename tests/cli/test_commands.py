@@ -217,6 +217,19 @@ def test_a_calibrated_detector_keeps_what_it_promised(
     assert not any(answer["is_ood"] for answer in answers["answers"])
 
 
+def test_a_promise_comes_with_p_values(photos: Path, model_dir: Path, tmp_path: Path):
+    arguments = [str(photos), "--model", str(model_dir), *CLASSES, "--score", "energy"]
+    arguments += ["--method", "conformal", "--alpha", "0.25", "--out-dir", str(tmp_path / "own")]
+    assert run(["calibrate", *arguments]) == 0
+    paths = {kind: tmp_path / f"answers.{kind}" for kind in ("json", "csv", "parquet")}
+    options = [word for kind, path in paths.items() for word in (f"--{kind}", str(path))]
+    assert run(["detect", str(photos), "--detector", str(tmp_path / "own"), *options]) == 0
+    answers = json.loads(paths["json"].read_text())["answers"]
+    assert sorted(answer["p_value"] for answer in answers) == [0.5, 0.75, 1.0]  # its own images
+    for table in (pd.read_csv(paths["csv"]), pd.read_parquet(paths["parquet"])):
+        assert table["p_value"].tolist() == [answer["p_value"] for answer in answers]
+
+
 def test_a_wrong_tpr_is_wrong_usage(photos: Path, model_dir: Path, tmp_path: Path):
     arguments = [str(photos), "--model", str(model_dir), *CLASSES, "--tpr", "95"]
     assert run(["calibrate", *arguments, "--out-dir", str(tmp_path / "detector")]) == 2

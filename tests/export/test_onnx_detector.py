@@ -108,6 +108,50 @@ def test_classes_of_another_model_are_refused(export, tmp_path: Path):
         OnnxDetector(path, classes=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["compact atd", "learnable threshold", "compact ctw"])
+def test_what_decided_is_told_as_the_detector_tells_it(export, pictures, runtime: str, name: str):
+    detector, path = export(name)
+    exported = OnnxDetector(path, runtime=runtime)
+    for picture in pictures[:4]:
+        found, expected = exported.explain(picture), detector.explain(picture)
+        assert found.prediction.label == expected.prediction.label
+        ours, theirs = found.evidence, expected.evidence
+        assert (ours.rule, ours.quantity, ours.p_value) == (theirs.rule, theirs.quantity, None)
+        assert (ours.value, ours.bound) == pytest.approx((theirs.value, theirs.bound), abs=1e-4)
+        for one, other in zip(found.classes, expected.classes, strict=True):
+            assert one.name == other.name
+            for figure in ("logit_yes", "logit_no", "p_yes", "p_no"):
+                assert getattr(one, figure) == pytest.approx(getattr(other, figure), abs=1e-3)
+        assert found.no_map is None
+        assert found.no_map_absence.startswith("An exported file gives no embeddings of")
+    assert len(exported.explain(pictures[0], top_k=1).classes) == 1
+
+
+def test_a_plain_clip_is_explained_without_its_no(export, pictures):
+    exported = OnnxDetector(export("plain nothing")[1])
+    with pytest.raises(NotCalibratedError, match="energy"):
+        exported.explain(pictures[0])
+    exported.calibrate([*pictures, *pictures], method="conformal", alpha=0.1, per_class=False)
+    explanation = exported.explain(pictures[0])
+    assert {one.p_no for one in explanation.classes} == {None}
+    [p_value] = exported.p_values(pictures[:1])
+    assert explanation.evidence.p_value == explanation.prediction.p_value == p_value
+
+
+def test_the_fingerprint_knows_all_that_an_answer_depends_on(export, tmp_path: Path):
+    path = export("learnable atd")[1]
+    own = OnnxDetector(path).fingerprint()
+    assert own == OnnxDetector(path).fingerprint()
+    others = [
+        OnnxDetector(path, score="ctw"),
+        OnnxDetector(path, rule="ctw"),
+        OnnxDetector(path, threshold=0.5),
+        OnnxDetector(path, decoding="reduced"),
+        OnnxDetector(export("learnable threshold")[1]),
+    ]
+    assert own not in {other.fingerprint() for other in others}
+
+
 def test_bad_images_raise_or_are_kept_with_their_reason(export, pictures, tmp_path: Path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
@@ -142,7 +186,8 @@ import clipn
 from clipn.cli.main import run
 picture, path = {str(picture)!r}, {str(path)!r}
 print(clipn.OnnxDetector(path).score([picture])[0])
-code = run(["detect", picture, "--detector", path, "--csv", {str(tmp_path / "answers.csv")!r}])
+detect = ["detect", picture, "--detector", path, "--explain"]
+code = run([*detect, "--csv", {str(tmp_path / "answers.csv")!r}])
 heavy = ("torch", "torchvision", "open_clip", "timm", "onnx")
 print([name for name in heavy if name in sys.modules])
 sys.exit(code)
@@ -152,5 +197,6 @@ sys.exit(code)
     )
     lines = done.stdout.splitlines()
     assert float(lines[0]) == pytest.approx(detector.score(pictures[:1])[0], abs=1e-4)
+    assert 'the mass of "none of these"' in done.stdout.lower()
     assert lines[-1] == "[]"
     assert (tmp_path / "answers.csv").read_text().count("\n") == 2

@@ -49,7 +49,7 @@ command("eval compact-cifar10 --data-root . --check")
 """
     )
     assert printed.splitlines()[0] == str(installed / "clipn" / "__init__.py")
-    assert "image,label,score,is_ood,best_class,error\nphoto.png," in printed
+    assert "image,label,score,is_ood,best_class,error,p_value\nphoto.png," in printed
     # The last one finds no data sets, as it should.
     assert [line for line in printed.splitlines() if "exit" in line] == ["exit 0"] * 5 + ["exit 1"]
 

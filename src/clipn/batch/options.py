@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from clipn.judge import Precision
+from clipn.judgement import Precision
 
 __all__ = ["BatchOptions", "Existing", "InputKind", "KeptEmbeddings"]
 

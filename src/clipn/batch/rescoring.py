@@ -9,66 +9,68 @@ import torch
 from fsspec import AbstractFileSystem
 from jaxtyping import Float
 
+from clipn.batch.options import BatchOptions
 from clipn.batch.rows import RowFormat
 from clipn.detector import Detector
 from clipn.errors import DataError
-from clipn.judge import Judge
 
-__all__ = ["rescore_rows"]
+__all__ = ["Rescorer"]
 
 # Logits of a block stay in a core's cache: 1 MiB in float32.
 BLOCK_VALUES = 1 << 18
 READ_ROWS = 8192
 
 
-def rescore_rows(
-    fs: AbstractFileSystem,
-    path: str,
-    groups: range,
-    *,
-    detector: Detector,
-    judge: Judge,
-    row_format: RowFormat,
-    top_k: int,
-) -> Iterator[pa.Table]:
-    """Answer for the rows of an output file from the embeddings in it.
+class Rescorer:
+    """Answers for the rows of output files from the embeddings in them.
 
     Args:
-        fs: Where the file lies.
-        path: Where there.
-        groups: Its row groups.
         detector: Decides.
-        judge: Scores.
+        options: Which scores to take, in which numbers, and how many classes to rank.
         row_format: How answers become rows.
-        top_k: How many classes to rank.
-
-    Yields:
-        Rows in the order of the file; those with an error keep it.
-
-    Raises:
-        DataError: If the file is damaged.
     """
-    rows_at_once = max(64, BLOCK_VALUES // len(row_format.class_names))
-    with fs.open(path, "rb") as stream, pq.ParquetFile(stream) as file:
-        columns = ["image", "error", "embedding"]
-        for batch in file.iter_batches(READ_ROWS, row_groups=list(groups), columns=columns):
-            for first in range(0, len(batch), rows_at_once):
-                part = batch.slice(first, rows_at_once)
-                errors = _errors(part.column("error"))
-                values = _embeddings(part.column("embedding"))
-                judgement = None
-                if len(values):
-                    judgement = judge(
-                        torch.from_numpy(values).to(detector.model.device),
-                        rule=detector.rule,
-                        threshold=detector.threshold,
-                        top_k=top_k,
-                    )
-                if len(values) + len(errors) != len(part):
-                    raise DataError(f"'{path}' is damaged: rows have neither error nor embedding.")
-                yield row_format.make_table(
-                    part.column("image").to_pylist(), errors, judgement, None
-                )
+
+    def __init__(self, detector: Detector, options: BatchOptions, row_format: RowFormat) -> None:
+        self._detector, self._format, self._top_k = detector, row_format, options.top_k
+        self._judge = detector.judge(options.extra_scores, precision=options.precision)
+        self._rows_at_once = max(64, BLOCK_VALUES // len(row_format.class_names))
+
+    def __call__(self, fs: AbstractFileSystem, path: str, groups: range) -> Iterator[pa.Table]:
+        """Answer for the rows of a file.
+
+        Args:
+            fs: Where the file lies.
+            path: Where there.
+            groups: Its row groups.
+
+        Yields:
+            Rows in the order of the file; those with an error keep it.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
+        with fs.open(path, "rb") as stream, pq.ParquetFile(stream) as file:
+            columns = ["image", "error", "embedding"]
+            for batch in file.iter_batches(READ_ROWS, row_groups=list(groups), columns=columns):
+                for first in range(0, len(batch), self._rows_at_once):
+                    yield self._score(batch.slice(first, self._rows_at_once), path)
+
+    def _score(self, part: pa.RecordBatch, path: str) -> pa.Table:
+        errors = _errors(part.column("error"))
+        values = _embeddings(part.column("embedding"))
+        if len(values) + len(errors) != len(part):
+            raise DataError(f"'{path}' is damaged: rows have neither error nor embedding.")
+        names = part.column("image").to_pylist()
+        if not len(values):
+            return self._format.make_table(names, errors, None)
+        judgement = self._judge(
+            torch.from_numpy(values).to(self._detector.model.device),
+            rule=self._detector.rule,
+            threshold=self._detector.threshold,
+            top_k=self._top_k,
+        )
+        p_values = self._detector.p_values_of(judgement)
+        return self._format.make_table(names, errors, judgement, p_values)
 
 
 def _errors(column: pa.Array) -> dict[int, str]:
@@ -81,4 +83,5 @@ def _embeddings(column: pa.Array) -> Float[np.ndarray, "readable dim"]:
     """The embeddings that are there, as float32."""
     there = column.drop_null()
     values = there.flatten().to_numpy(zero_copy_only=False)
-    return values.astype(np.float32).reshape(len(there), -1)
+    width = len(values) // max(1, len(there))
+    return values.astype(np.float32).reshape(len(there), width)

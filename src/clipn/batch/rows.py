@@ -8,7 +8,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from clipn.batch.options import KeptEmbeddings
-from clipn.judge import Judgement
+from clipn.judgement import Judgement
 from clipn.predictions import NONE_OF_THESE
 
 __all__ = ["RowFormat"]
@@ -19,8 +19,9 @@ class RowFormat:
     """How answers become rows.
 
     Columns: image, label, score, is_ood, best_class, top_k (a list of class, logit_yes, logit_no),
-    error, one `score_NAME` for each extra score, model_fingerprint, detector_fingerprint and, if
-    they are kept, embedding. A row with an error is empty but for image, error and fingerprints.
+    error, p_value (empty unless a conformal calibration decides), one `score_NAME` for each extra
+    score, model_fingerprint, detector_fingerprint and, if they are kept, embedding. A row with an
+    error is empty but for image, error and fingerprints.
     """
 
     class_names: tuple[str, ...]
@@ -56,6 +57,7 @@ class RowFormat:
             ("best_class", pa.string()),
             ("top_k", pa.list_(pa.struct(ranked))),
             ("error", pa.string()),
+            ("p_value", pa.float64()),
             *((f"score_{name}", pa.float64()) for name in self.extra_scores),
             ("model_fingerprint", pa.string()),
             ("detector_fingerprint", pa.string()),
@@ -70,7 +72,7 @@ class RowFormat:
         images: Sequence[str],
         errors: Mapping[int, str],
         judgement: Judgement | None,
-        embeddings: Float[np.ndarray, "readable dim"] | None,
+        p_values: Float[np.ndarray, " readable"] | None = None,
     ) -> pa.Table:
         """The rows of some images.
 
@@ -78,7 +80,7 @@ class RowFormat:
             images: What they are called.
             errors: Why an image could not be read, by its position among them.
             judgement: What is said of the others, in their order; None where there are none.
-            embeddings: The embeddings of the others.
+            p_values: Of the others; None where there are none.
         """
         num = len(images)
         columns = {
@@ -88,12 +90,12 @@ class RowFormat:
             "detector_fingerprint": pa.repeat(self.detector_fingerprint, num),
         }
         if judgement is not None:
-            columns |= _spread(self._answer_columns(judgement, embeddings), errors, num)
+            columns |= _spread(self._answer_columns(judgement, p_values), errors, num)
         empty = {field.name: pa.nulls(num, field.type) for field in self.schema}
         return pa.table({**empty, **columns}, schema=self.schema)
 
     def _answer_columns(
-        self, judgement: Judgement, embeddings: Float[np.ndarray, "readable dim"] | None
+        self, judgement: Judgement, p_values: Float[np.ndarray, " readable"] | None
     ) -> dict[str, pa.Array]:
         """The columns of readable images."""
         names = pa.array([*self.class_names, NONE_OF_THESE], pa.string())
@@ -115,10 +117,11 @@ class RowFormat:
             "is_ood": pa.array(refused),
             "best_class": names.take(pa.array(judgement.best)),
             "top_k": pa.ListArray.from_arrays(ends, top),
+            "p_value": pa.nulls(num, pa.float64()) if p_values is None else pa.array(p_values),
             **{f"score_{name}": pa.array(judgement.scores[name]) for name in self.extra_scores},
         }
-        if self.embeddings != "none" and embeddings is not None:
-            values = pa.array(embeddings.astype(self.embeddings).ravel())
+        if self.embeddings != "none":
+            values = pa.array(judgement.embeddings.astype(self.embeddings).ravel())
             columns["embedding"] = pa.FixedSizeListArray.from_arrays(values, self.dim)
         return columns
 

@@ -1,6 +1,5 @@
 """A batch run from plan to manifest; one that was killed goes on where it stopped."""
 
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any, get_args
 
 from clipn.batch.engines import Engine, LocalEngine
 from clipn.batch.inputs import PLAN, InputFiles, find_input
+from clipn.batch.kept_detector import DETECTOR, identify, save_detector
 from clipn.batch.options import BatchOptions, Existing
 from clipn.batch.plan import (
     NUM_FOOTER_THREADS,
@@ -22,11 +22,11 @@ from clipn.batch.plan import (
     write_plan,
 )
 from clipn.batch.progress import Progress, Tally
-from clipn.batch.scorer import DETECTOR, read_count
+from clipn.batch.scorer import read_count
 from clipn.batch.store import Store
 from clipn.calibration import threshold_to_json
-from clipn.detector import Detector
 from clipn.errors import DataError, ModelError
+from clipn.image_detector import ImageDetector
 
 __all__ = ["Manifest", "score_images"]
 
@@ -58,7 +58,7 @@ class Manifest:
 def score_images(
     source: str | Path,
     output: str | Path,
-    detector: Detector,
+    detector: ImageDetector,
     *,
     options: BatchOptions | None = None,
     engine: Engine | None = None,
@@ -75,7 +75,7 @@ def score_images(
             these are scored anew and no image is read.
         output: A folder, here or at any address of fsspec's. An input file must not change before
             the run is done.
-        detector: Answers; it must have a rule or a threshold.
+        detector: A `Detector` or an `OnnxDetector`; it must have a rule or a threshold.
         options: What the rows depend on.
         engine: Who does it: this process by default.
         existing: What to do about a run that the folder holds already. "continue" refuses one of
@@ -87,7 +87,8 @@ def score_images(
 
     Raises:
         DataError: If the input cannot be read or has changed, or the folder holds another run.
-        ModelError: If the embeddings in the input are of another image tower.
+        ModelError: If the embeddings in the input are of another image tower, or such as no
+            detector could score are to be kept.
         NotCalibratedError: If nothing decides yet.
         ValueError: If an option is wrong.
     """
@@ -96,7 +97,7 @@ def score_images(
     options, store, began = options or BatchOptions(), Store.open(output), time.monotonic()
     # Both say here what would end every worker.
     detector.decided_rule()
-    detector.judge(options.extra_scores)
+    detector.check_scores(options.extra_scores)
     plan = _prepare(store, source, detector, options, existing)
     tally = Tally(plan, on_progress)
     there = set(store.names("part-*.parquet"))
@@ -114,7 +115,7 @@ def score_images(
 def _prepare(
     store: Store,
     source: str | Path,
-    detector: Detector,
+    detector: ImageDetector,
     options: BatchOptions,
     existing: Existing,
 ) -> Plan:
@@ -125,6 +126,7 @@ def _prepare(
     precision = options.precision if files.kind == "embeddings" else "exact"
     options = replace(options, input_kind=files.kind, precision=precision)
     identity = _identify(files, detector, options)
+    _check_embeddings(files, identity, options)
     if store.exists(PLAN):
         if existing == "refuse":
             raise DataError(
@@ -140,17 +142,15 @@ def _prepare(
             f"'{store.address}' holds part files of something else, and no plan ({PLAN}): name "
             "another folder."
         )
-    if files.kind == "embeddings":
-        _check_kept(files, detector, options)
     plan = Plan(identity=identity, partitions=cut_input(files, options))
     if not plan.partitions:
         raise DataError(f"'{source}' holds no image.")
-    _save_detector(store, detector)
+    save_detector(store, detector)
     write_plan(store, plan, files)
     return plan
 
 
-def _identify(files: InputFiles, detector: Detector, options: BatchOptions) -> dict[str, Any]:
+def _identify(files: InputFiles, detector: ImageDetector, options: BatchOptions) -> dict[str, Any]:
     """What makes another run of it, as plain JSON."""
     return {
         "input": files.address,
@@ -162,9 +162,7 @@ def _identify(files: InputFiles, detector: Detector, options: BatchOptions) -> d
         "threshold": threshold_to_json(detector.threshold),
         "decoding": detector.decoding,
         "num_classes": len(detector.class_names),
-        "model_fingerprint": detector.model.fingerprint(),
-        "image_fingerprint": detector.model.fingerprint("image"),
-        "detector_fingerprint": detector.fingerprint(),
+        **identify(detector),
     }
 
 
@@ -192,28 +190,32 @@ def _clear(store: Store) -> None:
     store.fs.rm(store.path("_clipn"), recursive=True)
 
 
-def _check_kept(files: InputFiles, detector: Detector, options: BatchOptions) -> None:
-    """Refuse embeddings that are not all there, or of another image tower."""
+def _check_embeddings(files: InputFiles, identity: dict[str, Any], options: BatchOptions) -> None:
+    """Refuse embeddings that are not all there, or not of the detector's image tower."""
+    own = identity["image_fingerprint"]
+    if files.kind != "embeddings":
+        if options.embeddings != "none" and own is None:
+            raise ModelError(
+                "The embeddings of a file in int8 are not its model's, so that no detector could "
+                "score them anew: export it in float32, or keep none."
+            )
+        return
     source = Store(fs=files.fs, root=files.root)
     if not source.exists(MANIFEST):
         raise DataError(f"The run in '{files.address}' is not finished: start it again first.")
     if options.embeddings != "none":
         raise ValueError("embeddings must be 'none' where kept embeddings are scored anew.")
-    kept, own = source.read_json(PLAN)["image_fingerprint"], detector.model.fingerprint("image")
+    if identity["runtime"] != "torch":
+        raise ModelError(
+            "An exported file answers for images only: score kept embeddings with the model or the "
+            "detector folder that it was made from."
+        )
+    kept = source.read_json(PLAN)["image_fingerprint"]
     if kept != own:
         raise ModelError(
             f"The embeddings in '{files.address}' are of the image tower {kept}, the detector's is "
             f"{own}: score them with a detector of the same image tower."
         )
-
-
-def _save_detector(store: Store, detector: Detector) -> None:
-    if store.is_local:
-        detector.save(store.path(DETECTOR))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        detector.save(folder)
-        store.fs.put(folder, store.path(DETECTOR), recursive=True)
 
 
 def _finish(store: Store, plan: Plan, tally: Tally, *, seconds: float) -> Manifest:
@@ -232,7 +234,7 @@ def _finish(store: Store, plan: Plan, tally: Tally, *, seconds: float) -> Manife
         seconds=round(seconds, 3),
     )
     # What was left by workers and drivers that were killed.
-    for folder in ("", "_clipn/", f"{DETECTOR}/", f"{DETECTOR}/model/"):
+    for folder in ("", "_clipn/", f"{DETECTOR}/", f"{DETECTOR}/model/", f"{DETECTOR}/classes/"):
         for name in store.names(ASIDE, folder=folder):
             store.fs.rm_file(store.path(name))
     if not store.exists(MANIFEST):

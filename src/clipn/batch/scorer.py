@@ -1,30 +1,25 @@
 """What a worker does: make the output file of a partition, whichever engine asks for it."""
 
 import json
-import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
+from clipn.batch.kept_detector import as_torch, load_detector
 from clipn.batch.options import BatchOptions
 from clipn.batch.plan import Partition, output_name, read_plan
 from clipn.batch.readers import Image, ImageReader
-from clipn.batch.rescoring import rescore_rows
 from clipn.batch.rows import RowFormat
 from clipn.batch.store import Store
 from clipn.data.image_batches import load_batches
 from clipn.data.images import ImageSource, min_side_of
-from clipn.detector import Detector
 from clipn.errors import DataError
 
-__all__ = ["DETECTOR", "PartitionCount", "PartitionScorer", "WorkerOptions", "read_count"]
+__all__ = ["PartitionCount", "PartitionScorer", "WorkerOptions", "read_count"]
 
-DETECTOR = "_clipn/detector"
 COUNT_KEY = b"clipn"
 ROWS_PER_GROUP = 8192
 
@@ -37,7 +32,7 @@ class WorkerOptions:
     """Where the model is: "cpu", "cuda", ..."""
 
     num_threads: int | None = None
-    """Threads that PyTorch computes with; None leaves its own choice."""
+    """Threads that compute, of PyTorch's or of what runs a file; None leaves its own choice."""
 
     num_readers: int = 2
     """Threads that read and decode images."""
@@ -77,29 +72,30 @@ class PartitionScorer:
     """
 
     def __init__(self, output: str, options: WorkerOptions) -> None:
-        if options.num_threads is not None:
-            torch.set_num_threads(options.num_threads)
         self._store = Store.open(output)
         self._plan = read_plan(self._store)
         self._options: BatchOptions = self._plan.options
         self._num_readers, self._num_in = options.num_readers, 0
-        self._detector = _load_detector(self._store, options.device)
+        self._detector = load_detector(
+            self._store, device=options.device, num_threads=options.num_threads
+        )
         identity = self._plan.identity
         self._detector.decoding = identity["decoding"]
         self._kind = identity["input_kind"]
         self._reader = ImageReader(self._kind, identity["input"], self._store, self._options)
-        precision = self._options.precision if self._kind == "embeddings" else "exact"
-        self._judge = self._detector.judge(self._options.extra_scores, precision=precision)
         extra = dict.fromkeys(self._options.extra_scores)
         self._format = RowFormat(
             class_names=self._detector.class_names,
             score_name=self._detector.score_name,
             extra_scores=tuple(name for name in extra if name != self._detector.score_name),
             embeddings=self._options.embeddings,
-            dim=self._detector.bank.yes.shape[1],
+            dim=identity["embedding_dim"],
             model_fingerprint=identity["model_fingerprint"],
             detector_fingerprint=identity["detector_fingerprint"],
         )
+        self._score = self._score_images
+        if self._kind == "embeddings":
+            self._score = self._make_rescorer()
 
     def __call__(self, number: int) -> PartitionCount:
         """Make the output file of a partition, unless it is there.
@@ -114,7 +110,7 @@ class PartitionScorer:
         partition = self._plan.partitions[number]
         with self._store.write_aside(name) as stream, _Writer(stream, self._format) as writer:
             self._num_in = 0
-            for table in self._tables(partition):
+            for table in self._score(partition):
                 writer.write(table)
             if self._num_in != writer.num_out or partition.num_images not in (-1, writer.num_out):
                 raise DataError(
@@ -123,22 +119,23 @@ class PartitionScorer:
                 )
             return writer.finish(number, num_in=self._num_in)
 
-    def _tables(self, partition: Partition) -> Iterator[pa.Table]:
-        """The rows of a partition, some at a time."""
-        if self._kind != "embeddings":
-            return self._score_images(partition)
-        self._num_in = partition.num_images
-        return rescore_rows(
-            self._reader.fs,
-            f"{self._reader.root}/{partition.file}",
-            range(partition.first, partition.stop),
-            detector=self._detector,
-            judge=self._judge,
-            row_format=self._format,
-            top_k=self._options.top_k,
-        )
+    def _make_rescorer(self) -> Callable[[Partition], Iterator[pa.Table]]:
+        """What scores kept embeddings in the place of images."""
+        # Imported here because images and exported files need no torch.
+        from clipn.batch.rescoring import Rescorer
+
+        rescore = Rescorer(as_torch(self._detector), self._options, self._format)
+
+        def score(partition: Partition) -> Iterator[pa.Table]:
+            """The rows of a partition, some at a time."""
+            self._num_in = partition.num_images
+            groups = range(partition.first, partition.stop)
+            return rescore(self._reader.fs, f"{self._reader.root}/{partition.file}", groups)
+
+        return score
 
     def _score_images(self, partition: Partition) -> Iterator[pa.Table]:
+        """The rows of a partition, some at a time."""
         keys: deque[str] = deque()
         detector, options = self._detector, self._options
         batches = load_batches(
@@ -149,22 +146,14 @@ class PartitionScorer:
             min_side=min_side_of(detector.decoding, size=detector.image_size),
         )
         for batch in batches:
-            judgement = embeddings = None
+            judgement = p_values = None
             if batch.pixels is not None:
-                with torch.inference_mode():
-                    embeddings = detector.model.encode_image(batch.pixels)
-                judgement = self._judge(
-                    embeddings,
-                    rule=detector.rule,
-                    threshold=detector.threshold,
-                    top_k=options.top_k,
+                judgement = detector.judge_pixels(
+                    batch.pixels, extra_scores=options.extra_scores, top_k=options.top_k
                 )
-            yield self._format.make_table(
-                [keys.popleft() for _ in batch.names],
-                batch.errors,
-                judgement,
-                None if embeddings is None else embeddings.cpu().numpy(),
-            )
+                p_values = detector.p_values_of(judgement)
+            names = [keys.popleft() for _ in batch.names]
+            yield self._format.make_table(names, batch.errors, judgement, p_values)
 
     def _note_keys(self, images: Iterator[Image], keys: deque[str]) -> Iterator[ImageSource]:
         """The images alone; their keys wait for the batch that they come back in."""
@@ -234,12 +223,3 @@ def read_count(store: Store, number: int) -> PartitionCount:
     if num_rows != count.num_out or count.partition != number:
         raise DataError(f"{path} holds other rows than it says: delete it, and it is made again.")
     return count
-
-
-def _load_detector(store: Store, device: str) -> Detector:
-    """The detector in the output folder, wherever that is."""
-    if store.is_local:
-        return Detector.load(Path(store.path(DETECTOR)), device=device)
-    with tempfile.TemporaryDirectory() as folder:
-        store.fs.get(store.path(DETECTOR), folder, recursive=True)
-        return Detector.load(Path(folder) / "detector", device=device)

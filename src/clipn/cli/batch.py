@@ -6,25 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
 
-from clipn.cli.inputs import DetectorOptions, build_detector, check_device
+from clipn.cli.opening import OpeningOptions, open_detector
 from clipn.cli.outputs import show_progress
 from clipn.extras import not_installed
 
 if TYPE_CHECKING:
     from clipn.batch import Engine, Manifest, Progress
-    from clipn.detector import Detector
+    from clipn.image_detector import ImageDetector
 
 SECONDS_BETWEEN_LINES = 10.0  # of a log, where there is no terminal to draw a bar on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(DetectorOptions):
+class Options(OpeningOptions):
     """Options of `clipn batch`."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
@@ -33,15 +32,6 @@ class Options(DetectorOptions):
 
     output: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The folder for the rows. A run that was killed goes on when it is started again."""
-
-    detector: Path | None = None
-    """A detector folder from `clipn calibrate`, instead of --classes, --model and --score."""
-
-    rule: Literal["ctw", "atd"] | None = None
-    """Decide by this rule of the paper; by default the score's own."""
-
-    threshold: float | None = None
-    """Refuse images that score below it, instead of deciding by a rule."""
 
     input_kind: Literal["images", "tars", "parquet", "embeddings"] | None = None
     """What IN holds; by default what is found there."""
@@ -59,7 +49,7 @@ class Options(DetectorOptions):
     """How many of the most likely classes to write."""
 
     embeddings: Literal["none", "float16", "float32"] = "none"
-    """Keep embeddings, to score other classes later without the images."""
+    """Keep embeddings, to score other classes later without the images; not those in int8."""
 
     precision: Literal["fast", "exact"] = "fast"
     """Numbers in which kept embeddings are scored, float32 or float64; images always exactly."""
@@ -83,7 +73,7 @@ class Options(DetectorOptions):
     """With ray: up to how many there may be, as the cluster grows; by default as --workers."""
 
     threads: int | None = None
-    """Threads of PyTorch's for each worker; by default its share of the processors."""
+    """Threads that compute for each worker; by default its share of the processors."""
 
     readers: int = 2
     """Threads that read and decode for each worker."""
@@ -108,7 +98,7 @@ def run(options: Options) -> int:
         manifest = score_images(
             options.source,
             options.output,
-            _build_detector(options),
+            _open_detector(options),
             options=BatchOptions(
                 input_kind=options.input_kind,
                 image_column=options.image_column,
@@ -128,19 +118,9 @@ def run(options: Options) -> int:
     return 0
 
 
-def _build_detector(options: Options) -> "Detector":
+def _open_detector(options: Options) -> "ImageDetector":
     """The detector, which workers load anew; only a cluster's nodes may have the device."""
-    if options.engine == "ray":
-        options = replace(options, device="cpu")
-    if options.detector is None:
-        return build_detector(options, rule=options.rule, threshold=options.threshold)
-    if options.classes is not None:
-        raise ValueError("--detector brings its own classes; leave --classes out.")
-    from clipn.detector import Detector
-
-    detector = Detector.load(options.detector, device=check_device(options.device))
-    detector.decoding = options.decoding
-    return detector
+    return open_detector(replace(options, device="cpu") if options.engine == "ray" else options)
 
 
 def _build_engine(options: Options) -> "Engine":

@@ -193,9 +193,11 @@ def _open_file(path: Path, options: Options) -> "tuple[Engine, dict[str, ClassSe
     from clipn.export.onnx_detector import OnnxDetector
     from clipn.serving.onnx_engine import OnnxEngine
 
-    runtime = options.runtime or "onnx"
     detector = OnnxDetector(
-        path, classes=options.classes, runtime=runtime, decoding=options.decoding
+        path,
+        classes=options.classes,
+        runtime=options.runtime or "onnx",
+        decoding=options.decoding,
     )
-    engine = OnnxEngine(detector, name=path.name, runtime=runtime)
+    engine = OnnxEngine(detector, name=path.name)
     return engine, {"default": engine.class_set}

@@ -46,6 +46,8 @@ class ExportMetadata:
         model_fingerprint: See `CLIPN.fingerprint`.
         detector_fingerprint: A hash of the model, the banks, the score and what decides.
         calibration: Where the threshold is from (see `clipn.calibration`); None if it was given.
+        image_fingerprint: Of the model's image tower, whose embeddings the file gives; None in
+            int8, where they are others.
         agreement: In int8: the mean cosine of embeddings to those in float32, over the images that
             it was calibrated with.
     """
@@ -68,6 +70,7 @@ class ExportMetadata:
     model_fingerprint: str
     detector_fingerprint: str
     calibration: dict[str, Any] | None = None
+    image_fingerprint: str | None = None
     agreement: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,5 +1,8 @@
 """A detector that runs an exported file: the answers of `Detector` without torch."""
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +24,8 @@ from clipn.errors import ModelError
 from clipn.export.metadata import ExportMetadata
 from clipn.export.preprocessing import Preprocessing
 from clipn.export.runtime import Runtime, Session, open_session
-from clipn.image_detector import Answers, ImageDetector
+from clipn.image_detector import ImageDetector
+from clipn.judgement import Judgement
 from clipn.predictions import Rule, Threshold, is_below
 
 __all__ = ["OnnxDetector"]
@@ -65,6 +69,9 @@ class OnnxDetector(ImageDetector):
         ValueError: If an option is wrong.
 
     Attributes:
+        path: The file.
+        classes: The folder that the classes are from; None where the file brings its own.
+        runtime: What runs the file.
         metadata: What the file says about itself.
         score_name: Which score is taken.
         rule: What decides; None until a score without a rule of its own is calibrated.
@@ -87,7 +94,9 @@ class OnnxDetector(ImageDetector):
         num_workers: int = 2,
         decoding: Decoding = "exact",
     ) -> None:
-        self._session: Session = open_session(Path(path), runtime=runtime, num_threads=num_threads)
+        self.path, self.classes = Path(path), None if classes is None else Path(classes)
+        self.runtime: Runtime = runtime
+        self._session: Session = open_session(self.path, runtime=runtime, num_threads=num_threads)
         self.metadata = ExportMetadata.from_json(self._session.metadata, what=str(path))
         self._preprocessing = _read_preprocessing(self.metadata, path=path)
         self._classes = _find_classes(self.metadata, classes, path=path)
@@ -99,12 +108,9 @@ class OnnxDetector(ImageDetector):
         self, score: str | None, rule: Literal["ctw", "atd"] | None, threshold: Threshold | None
     ) -> None:
         """Set what is scored and what decides, or say which option is wrong."""
-        scores, rules, default = self.metadata.scores, self.metadata.rules, self._classes
+        rules, default = self.metadata.rules, self._classes
         self.score_name = score or default.score
-        if self.score_name not in scores:
-            raise ValueError(
-                f"The file has no score {self.score_name!r}; it has {', '.join(scores)}."
-            )
+        self.check_scores([self.score_name])
         if rule is not None and rule not in rules:
             there_are = ", ".join(rules) or 'none, since the model has not learned "no"'
             raise ValueError(f"The file has no rule {rule!r}; it has {there_are}.")
@@ -136,18 +142,87 @@ class OnnxDetector(ImageDetector):
         """All outputs of the file for preprocessed images, by name; see `export_detector`."""
         return self._session.run({"image": pixels, **self._classes.banks})
 
-    def _answer_pixels(self, pixels: Float[np.ndarray, "batch 3 height width"]) -> Answers:
-        """Take the scores and decisions out of the file's outputs."""
-        outputs = self.run(pixels)
-        scores = outputs["scores"][:, self.metadata.scores.index(self.score_name)]
-        best = outputs["logits_yes"].argmax(axis=-1)
+    def judge_pixels(
+        self,
+        pixels: Float[np.ndarray, "batch 3 height width"],
+        *,
+        extra_scores: Sequence[str] = (),
+        top_k: int = 1,
+    ) -> Judgement:
+        """Run the file, take its scores and decide; see `ImageDetector.judge_pixels`."""
+        return self.judge_outputs(
+            self.run(pixels),
+            scores=(self.score_name, *extra_scores),
+            rule=self.rule,
+            threshold=self.threshold,
+            top_k=top_k,
+        )
+
+    def judge_outputs(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        *,
+        scores: Sequence[str],
+        rule: Rule | None,
+        threshold: Threshold | None,
+        top_k: int,
+    ) -> Judgement:
+        """Take scores, ranked classes and decisions out of the file's outputs.
+
+        Args:
+            outputs: From `run`.
+            scores: Which scores; the first one is compared with a threshold.
+            rule: What decides; None: nothing does.
+            threshold: Of the rule "threshold".
+            top_k: How many classes to rank; at most all are.
+
+        Raises:
+            ValueError: If the file has no such score.
+        """
+        self.check_scores(scores)
+        metadata, yes, no = self.metadata, outputs["logits_yes"], outputs.get("logits_no")
+        taken = {name: outputs["scores"][:, metadata.scores.index(name)] for name in scores}
+        best = yes.argmax(axis=-1)
         refused = None
-        if self.rule == "threshold":
-            assert self.threshold is not None
-            refused = is_below(scores, best, self.threshold)
-        elif self.rule is not None:
-            refused = outputs["refusals"][:, self.metadata.rules.index(self.rule)]
-        return Answers(scores, best, refused)
+        if rule == "threshold":
+            assert threshold is not None
+            refused = is_below(taken[scores[0]], best, threshold)
+        elif rule is not None:
+            refused = outputs["refusals"][:, metadata.rules.index(rule)].astype(bool)
+        top = np.argsort(-yes, axis=-1, kind="stable")[:, :top_k]
+        return Judgement(
+            scores=taken,
+            best=best,
+            refused=refused,
+            top=top,
+            top_yes=np.take_along_axis(yes, top, axis=-1).astype(np.float64),
+            top_no=None if no is None else np.take_along_axis(no, top, axis=-1).astype(np.float64),
+            embeddings=outputs["embedding"],
+        )
+
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Refuse scores that the file has not; see `ImageDetector.check_scores`."""
+        for name in names:
+            if name not in self.metadata.scores:
+                there_are = ", ".join(self.metadata.scores)
+                raise ValueError(f"The file has no score {name!r}; it has {there_are}.")
+
+    def _map_no(self, pixels: np.ndarray, best: int) -> tuple[None, str]:
+        """Why there is no map: the file holds no embeddings of parts."""
+        return None, (
+            "An exported file gives no embeddings of an image's parts; the model or the detector "
+            "folder that it was made from does."
+        )
+
+    def fingerprint(self) -> str:
+        """A short hash of all that an answer depends on, 16 hexadecimal digits."""
+        decides = [self.score_name, self.rule, self.threshold, self.decoding, self.runtime]
+        digest = hashlib.sha256(json.dumps([self.class_names, decides]).encode())
+        for rows in self._classes.banks.values():
+            digest.update(rows.tobytes())
+        with self.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:16]
 
 
 def _read_preprocessing(metadata: ExportMetadata, *, path: str | Path) -> Preprocessing:

@@ -146,6 +146,7 @@ def _describe(
         model_fingerprint=model.fingerprint(),
         detector_fingerprint=detector.fingerprint(),
         calibration=calibration_to_json(detector.calibration) if banks == "constant" else None,
+        image_fingerprint=model.fingerprint("image") if precision == "float32" else None,
     )
 
 

@@ -67,14 +67,19 @@ def _respond(
     Nothing here is validated again: it is our own, and a thousand classes an image are many.
     """
     row_of = {position: row for row, position in enumerate(answered.rows)}
+    verdicts, calibration, p_values = answered.verdicts, resolved.calibration, None
+    if verdicts is not None and calibration is not None:
+        p_values = calibration.p_values(verdicts.scores, verdicts.top[:, 0])
     answers = []
     for position, (name, _) in enumerate(images):
         name = name or f"image-{position + 1}"
         if position in answered.errors:
             answers.append(_unreadable(name, answered.errors[position]))
         else:
-            assert answered.verdicts is not None
-            answers.append(_answer(name, answered.verdicts, row_of[position], resolved.names))
+            assert verdicts is not None
+            row = row_of[position]
+            p_value = None if p_values is None else float(p_values[row])
+            answers.append(_answer(name, verdicts, row, resolved.names, p_value))
     class_set, question = resolved.class_set, resolved.question
     return DetectResponse.model_construct(
         request_id=request_id,
@@ -90,11 +95,20 @@ def _respond(
 
 def _unreadable(name: str, error: str) -> ImageAnswer:
     return ImageAnswer.model_construct(
-        name=name, label="", is_ood=None, score=None, best_class="", classes=[], error=error
+        name=name,
+        label="",
+        is_ood=None,
+        score=None,
+        p_value=None,
+        best_class="",
+        classes=[],
+        error=error,
     )
 
 
-def _answer(name: str, verdicts: Verdicts, row: int, names: tuple[str, ...]) -> ImageAnswer:
+def _answer(
+    name: str, verdicts: Verdicts, row: int, names: tuple[str, ...], p_value: float | None
+) -> ImageAnswer:
     best, is_ood = names[verdicts.top[row, 0]], bool(verdicts.refused[row])
     yes = verdicts.logits_yes[row]
     no = None if verdicts.logits_no is None else verdicts.logits_no[row]
@@ -114,6 +128,7 @@ def _answer(name: str, verdicts: Verdicts, row: int, names: tuple[str, ...]) -> 
         label=NONE_OF_THESE if is_ood else best,
         is_ood=is_ood,
         score=float(verdicts.scores[row]),
+        p_value=p_value,
         best_class=best,
         classes=classes,
         error=None,

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from clipn.calibration import threshold_to_json
 from clipn.data.images import min_side_of, read_image
 from clipn.export.onnx_detector import OnnxDetector
-from clipn.export.runtime import Runtime
-from clipn.predictions import Threshold, is_below
+from clipn.predictions import Threshold
 from clipn.serving.engine import EngineInfo, Verdicts, as_score
 from clipn.serving.schemas import Decider, DetectorClassSet, ScoreName
 
@@ -23,20 +22,19 @@ class OnnxEngine:
     Args:
         detector: The file, with its classes.
         name: What to call it.
-        runtime: What runs it.
 
     Raises:
         ValueError: If the service does not know the detector's score.
     """
 
-    def __init__(self, detector: OnnxDetector, *, name: str, runtime: Runtime = "onnx") -> None:
+    def __init__(self, detector: OnnxDetector, *, name: str) -> None:
         metadata = detector.metadata
         known = get_args(ScoreName)
         self._detector = detector
         self._min_side = min_side_of(detector.decoding, size=detector.image_size)
         self.info = EngineInfo(
             name=name,
-            runtime=runtime,
+            runtime=detector.runtime,
             has_no=metadata.has_no,
             scores=tuple(as_score(name) for name in metadata.scores if name in known),
             score=as_score(detector.score_name),
@@ -45,6 +43,14 @@ class OnnxEngine:
             tau=metadata.tau,
             class_names=detector.class_names,
         )
+        num_classes = len(detector.class_names)
+        self._widths = {
+            "embedding": metadata.embedding_dim,
+            "logits_yes": num_classes,
+            **({"logits_no": num_classes} if metadata.has_no else {}),
+            "scores": len(metadata.scores),
+            **({"refusals": len(metadata.rules)} if metadata.rules else {}),
+        }
 
     @property
     def class_set(self) -> DetectorClassSet:
@@ -55,6 +61,7 @@ class OnnxEngine:
             score=self.info.score,
             rule=detector.rule if detector.rule in ("ctw", "atd") else None,
             threshold=threshold_to_json(detector.threshold),
+            calibration=detector.conformal_calibration,
         )
 
     def read(self, data: bytes, *, max_pixels: int) -> Float[np.ndarray, "3 height width"]:
@@ -68,12 +75,10 @@ class OnnxEngine:
         """Run the file; see `Engine.encode`.
 
         Returns:
-            Its outputs side by side: logits_yes, logits_no, scores, refusals.
+            Its outputs side by side.
         """
         outputs = self._detector.run(np.stack(images))
-        names = ("logits_yes", "logits_no", "scores", "refusals")
-        parts = [outputs[name].astype(np.float64) for name in names if name in outputs]
-        return np.concatenate(parts, axis=1)
+        return np.concatenate([outputs[name].astype(np.float64) for name in self._widths], axis=1)
 
     def embed_classes(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """See `Engine.embed_classes`; they are embedded already."""
@@ -90,27 +95,21 @@ class OnnxEngine:
         top_k: int,
     ) -> Verdicts:
         """See `Engine.judge`."""
-        metadata, num_classes = self._detector.metadata, len(bank)
-        yes, rest = features[:, :num_classes], features[:, num_classes:]
-        no = None
-        if metadata.has_no:
-            no, rest = rest[:, :num_classes], rest[:, num_classes:]
-        num_scores = len(metadata.scores)
-        scores, refusals = rest[:, :num_scores], rest[:, num_scores:]
-        taken = scores[:, metadata.scores.index(score)]
-        if rule == "threshold":
-            assert threshold is not None
-            refused = is_below(taken, yes.argmax(axis=1), threshold)
-        else:
-            refused = refusals[:, metadata.rules.index(rule)] > 0
-        top = np.argsort(-yes, axis=1, kind="stable")[:, :top_k]
-        masses = np.exp(yes - yes.max(axis=1, keepdims=True))
-        p_yes = masses / masses.sum(axis=1, keepdims=True)
+        ends = np.cumsum(list(self._widths.values()))[:-1]
+        parts = np.split(features, ends, axis=1)
+        outputs = dict(zip(self._widths, parts, strict=True))
+        judged = self._detector.judge_outputs(
+            outputs, scores=(score,), rule=rule, threshold=threshold, top_k=top_k
+        )
+        assert judged.refused is not None
+        yes = outputs["logits_yes"]
+        total = np.exp(yes - yes.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
+        p_yes = np.exp(judged.top_yes - judged.top_yes[:, :1]) / total
         return Verdicts(
-            scores=taken,
-            refused=refused,
-            top=top,
-            p_yes=np.take_along_axis(p_yes, top, axis=1),
-            logits_yes=np.take_along_axis(yes, top, axis=1),
-            logits_no=None if no is None else np.take_along_axis(no, top, axis=1),
+            scores=judged.scores[score],
+            refused=judged.refused,
+            top=judged.top,
+            p_yes=p_yes,
+            logits_yes=judged.top_yes,
+            logits_no=judged.top_no,
         )

@@ -31,6 +31,7 @@ _ANSWER = {
     "label": "espresso",
     "is_ood": False,
     "score": 0.9968,
+    "p_value": None,
     "best_class": "espresso",
     "classes": [
         {"name": "espresso", "p_yes": 0.9999, "p_no": 0.0031, "logit_yes": 7.88, "logit_no": 2.1},

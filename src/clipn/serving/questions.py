@@ -10,11 +10,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from clipn.calibration import threshold_from_json
+from clipn.calibration import ConformalCalibration, threshold_from_json
 from clipn.predictions import Threshold
 from clipn.serving.batching import Question
 from clipn.serving.bodies import read_body, stream_body
-from clipn.serving.class_sets import StoredClassSet, check_classes
+from clipn.serving.class_sets import ClassSets, StoredClassSet, check_classes
 from clipn.serving.engine import EngineInfo
 from clipn.serving.forms import Form, read_form
 from clipn.serving.problems import ProblemError, field_errors
@@ -22,6 +22,7 @@ from clipn.serving.schemas import (
     ClassSetContent,
     Decider,
     DetectOptions,
+    DetectorClassSet,
     DetectRequest,
     FieldError,
     RuleName,
@@ -51,11 +52,13 @@ class Resolved:
         question: For the engine.
         names: The class names.
         class_set: Which class set; None if the request brought its own classes.
+        calibration: What p-values compare with; None where there are none.
     """
 
     question: Question
     names: tuple[str, ...]
     class_set: StoredClassSet | None
+    calibration: ConformalCalibration | None
 
 
 async def read_detect_request(
@@ -186,7 +189,20 @@ async def resolve(options: DetectOptions, service: Service) -> Resolved:
         )
         bank = await service.banks.get(names)
     question = Question(bank=bank, score=score, rule=rule, threshold=threshold, top_k=options.top_k)
-    return Resolved(question=question, names=names, class_set=class_set)
+    calibration = _find_calibration(names, score, service.class_sets)
+    return Resolved(question=question, names=names, class_set=class_set, calibration=calibration)
+
+
+def _find_calibration(
+    names: tuple[str, ...], score: ScoreName, class_sets: ClassSets
+) -> ConformalCalibration | None:
+    """What these scores can be compared with, whoever names the classes, whatever decides."""
+    if DEFAULT_CLASS_SET not in class_sets:
+        return None
+    content = class_sets.get(DEFAULT_CLASS_SET).content
+    if not isinstance(content, DetectorClassSet) or content.score != score:
+        return None
+    return content.calibration if tuple(content.classes) == names else None
 
 
 def decide(

@@ -19,7 +19,9 @@ to load.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
+
+from clipn.calibration import ConformalCalibration
 
 ScoreName = Literal["atd", "ctw", "msp", "max_logit", "energy", "mcm"]
 RuleName = Literal["ctw", "atd"]
@@ -146,6 +148,13 @@ class ImageAnswer(_Model):
     score: float | None = Field(
         description="Higher = more in-distribution; null if it could not be read."
     )
+    p_value: float | None = Field(
+        ge=0,
+        le=1,
+        description="How usual the score is among the images that the service's detector was "
+        "calibrated with, lower = less; null unless it was calibrated conformally, for these "
+        "classes and this score.",
+    )
     best_class: str = Field(description="The likeliest class, also where it was refused.")
     classes: list[ClassScore] = Field(description="The top_k likeliest classes, best first.")
     error: str | None = Field(
@@ -199,6 +208,9 @@ class DetectorClassSet(ClassSetContent):
         None,
         description="Calibrated for `score`; a list holds one for each class, in their order, of "
         "which that of the best class counts.",
+    )
+    calibration: SkipValidation[ConformalCalibration | None] = Field(
+        None, exclude=True, description="What p-values compare with; clients are not told it."
     )
 
 

@@ -160,4 +160,5 @@ def describe_detector(detector: Detector) -> DetectorClassSet:
         score=as_score(detector.score_name),
         rule=detector.rule if detector.rule in ("ctw", "atd") else None,
         threshold=threshold_to_json(detector.threshold),
+        calibration=detector.conformal_calibration,
     )

@@ -1,6 +1,6 @@
 /** Scores, and how an answer is decided and explained: by the score's own rule or by a threshold. */
 
-import { apart, probabilities } from "./numbers.js";
+import { apart, fixed, probabilities } from "./numbers.js";
 
 /**
  * What the page knows of each score: its name, what it is, whether it has a rule of its own, its
@@ -61,6 +61,12 @@ export function isRefused(answer, threshold) {
  * @param {?number} threshold What decides, or null for the score's own rule.
  */
 export function reasonOf(answer, score, threshold) {
+  const reason = reasonOfDecision(answer, score, threshold);
+  if (answer.p_value === null) return reason;
+  return `${reason} Among the calibration pictures its p-value is ${fixed(answer.p_value, 3)}.`;
+}
+
+function reasonOfDecision(answer, score, threshold) {
   if (threshold !== null) return reasonOfThreshold(answer, threshold, SCORES[score].digits);
   return score === "ctw" ? reasonOfCtw(answer) : reasonOfAtd(answer);
 }

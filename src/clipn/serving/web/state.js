@@ -64,7 +64,7 @@ export function summary() {
 
 /** The present results, a row a picture; columns as `clipn detect --csv` has them, and three more. */
 export const COLUMNS = [
-  ...["image", "label", "score", "is_ood", "best_class", "error"],
+  ...["image", "label", "score", "is_ood", "best_class", "error", "p_value"],
   ...["score_name", "rule", "threshold"],
 ];
 
@@ -81,6 +81,7 @@ export function rows() {
       is_ood: error ? null : refused ? "True" : "False",
       best_class: error ? null : answer.best_class,
       error,
+      p_value: error ? null : answer.p_value,
       score_name: state.score,
       rule: limit === null ? state.score : "threshold",
       threshold: limit,
