@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from clipn.errors import ModelError
 from clipn.model import CLIPN, load_model
+from clipn.model.fetching import HubAddress
 from clipn.model.folder import CARD, CONFIG, WEIGHTS
-from clipn.model.hub import HubAddress
 
 # The client's own HTTP upload, which it keeps for hubs without Xet.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -160,6 +160,7 @@ def test_offline_what_was_not_fetched_says_so_in_one_line(
 
 def test_a_hub_that_does_not_answer_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between tries
     with pytest.raises(ModelError, match=r"http://127.0.0.1:9 does not answer; it is not in the"):
         load_model(f"hf-hub:{NAME}")
 

@@ -40,6 +40,7 @@ def pretrained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, tor
         "open_clip.factory.download_pretrained",
         lambda *args, **kwargs: str(tmp_path / "weights.safetensors"),
     )
+    monkeypatch.setattr("clipn.model.base.check_reachable", lambda repository: None)
     return state
 
 
@@ -141,6 +142,7 @@ def test_a_download_that_fails_is_a_model_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-32", copy.deepcopy(SMALL))
     monkeypatch.setattr("open_clip.factory.download_pretrained", fail)
+    monkeypatch.setattr("clipn.model.base.check_reachable", lambda repository: None)
     with pytest.raises(ModelError, match=f"ViT-B-32/{TAG} could not be loaded: .*no route"):
         load_pretrained_base("ViT-B-32", TAG)
 

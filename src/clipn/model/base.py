@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import clipn.model.compact.tower  # noqa: F401  (registers the compact model's image tower with timm)
 from clipn.errors import ModelError
 from clipn.model.blocks import simplify_blocks
+from clipn.model.fetching import check_reachable
 
 Tokenizer = Callable[[list[str]], Tensor]
 Preprocess = Callable[[Image.Image], Tensor]
@@ -100,14 +101,17 @@ def load_pretrained_base(name: str, tag: str) -> BaseClip:
         there_are = ", ".join(tags) or "none"
         raise ModelError(f"{name} has no pretrained weights {tag!r}; there are {there_are}.")
     architecture = open_clip.get_model_config(name) or {}
+    config = open_clip.get_pretrained_cfg(name, tag) or {}
     # Weights such as OpenAI's were trained with QuickGELU, which open_clip's architecture of the
     # same name does not have: it warns and computes other embeddings.
-    if (open_clip.get_pretrained_cfg(name, tag) or {}).get("quick_gelu"):
+    if config.get("quick_gelu"):
         architecture["quick_gelu"] = True
     is_quick = architecture.get("quick_gelu", False)
     try:
+        if where := config.get("hf_hub"):  # "owner/name/", or with a file's name
+            check_reachable(where.rpartition("/")[0])
         clip: Any = open_clip.create_model(name, pretrained=tag, force_quick_gelu=is_quick)
-    except (RuntimeError, OSError) as error:
+    except (ModelError, RuntimeError, OSError) as error:
         raise ModelError(f"The weights {name}/{tag} could not be loaded: {error}") from error
     return _assemble(
         clip,
@@ -189,10 +193,12 @@ def _build_tokenizer(text_config: dict[str, Any]) -> Tokenizer:
     if hub_name := text_config.get("hf_tokenizer_name"):
         mode = text_config.get("tokenizer_mode")
         try:
+            if not Path(hub_name).exists():
+                check_reachable(hub_name)
             return open_clip.tokenizer.HFTokenizer(
                 hub_name, context_length=context_length, tokenizer_mode=mode, **options
             )
-        except OSError as error:
+        except (ModelError, OSError) as error:
             raise ModelError(f"The tokenizer {hub_name!r} could not be loaded: {error}") from error
     return open_clip.SimpleTokenizer(context_length=context_length, **options)
 

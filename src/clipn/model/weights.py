@@ -7,8 +7,9 @@ import torch
 from clipn.errors import ModelError
 from clipn.model.base import load_open_clip_folder, load_pretrained_base
 from clipn.model.clipn import CLIPN
+from clipn.model.fetching import HUB_PREFIX
 from clipn.model.folder import load_model_folder
-from clipn.model.hub import HUB_PREFIX, load_from_hub
+from clipn.model.hub import load_from_hub
 
 COMPACT_FOLDER = Path(__file__).parent / "compact"
 LOCAL_PREFIX = "local-dir:"
