@@ -110,9 +110,9 @@ def test_wandb_has_the_figures_of_the_log_without_a_network(
             assert found[f"train/{name}"] == pytest.approx(line[name], rel=1e-9)
 
 
-def test_eval_sends_the_figures_of_every_set(
-    tmp_path: Path, learnable_model: CLIPN, capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def evaluate(tmp_path: Path, learnable_model: CLIPN, capsys: pytest.CaptureFixture[str]):
+    """Runs `clipn eval` on a small suite, and gives its figures by the names that trackers use."""
     learnable_model.save(tmp_path / "model")
     for domain in ("art_painting", "cartoon", "photo", "sketch"):
         for number, name in enumerate(
@@ -122,18 +122,45 @@ def test_eval_sends_the_figures_of_every_set(
             folder.mkdir(parents=True)
             (folder / "0.png").write_bytes(draw(number))
             (folder / "1.png").write_bytes(draw(100 + number))
-    words = f"pacs-open-photo --data-root {tmp_path}/data --model {tmp_path}/model --counts report"
-    words += f" --out-dir {tmp_path}/out --num-resamples 10 --scores atd msp --track tensorboard"
-    assert run(["eval", *words.split()]) == 0
-    capsys.readouterr()
+
+    def evaluate(track: str) -> dict[str, float]:
+        words = f"pacs-open-photo --data-root {tmp_path}/data --model {tmp_path}/model"
+        words += f" --counts report --out-dir {tmp_path}/out --num-resamples 10 --scores atd msp"
+        assert run(["eval", *words.split(), "--track", track]) == 0
+        capsys.readouterr()
+        figures = {}
+        for file in (tmp_path / "out/results/pacs-open-photo").rglob("*.json"):
+            result = json.loads(file.read_text())
+            sets = {**result["sets"], "mean_all": result["averages"]["all"]}
+            for name, values in sets.items():
+                for figure in ("auroc", "fpr95"):
+                    place = f"pacs-open-photo/{result['score']}/{name}/{figure}"
+                    figures[place] = values[figure]
+        assert len(figures) >= 8  # two scores, a set and the mean, two figures
+        return figures
+
+    return evaluate
+
+
+def test_eval_sends_the_figures_of_every_set(evaluate, tmp_path: Path):
+    figures = evaluate("tensorboard")
     scalars = read_scalars(tmp_path / "out" / "tensorboard")
-    for file in (tmp_path / "out/results/pacs-open-photo").rglob("*.json"):
-        result = json.loads(file.read_text())
-        place = f"pacs-open-photo/{result['score']}/mean_all/auroc"
-        assert scalars[place][0] == pytest.approx(result["averages"]["all"]["auroc"], rel=1e-6)
-        for name, figures in result["sets"].items():
-            place = f"pacs-open-photo/{result['score']}/{name}/fpr95"
-            assert scalars[place][0] == pytest.approx(figures["fpr95"], rel=1e-6)
+    for name, value in figures.items():
+        assert scalars[name][0] == pytest.approx(value, rel=1e-6)
+
+
+def test_eval_sends_them_to_wandb_without_a_network(
+    evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    wandb = pytest.importorskip("wandb", reason="wandb is absent: pip install clipn[tracking]")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    figures = evaluate("wandb")
+    wandb.teardown()  # its own process may still be writing
+    found: dict[str, float] = {}
+    for row in read_wandb(tmp_path / "out" / "wandb"):
+        found |= row
+    for name, value in figures.items():
+        assert found[name] == pytest.approx(value, rel=1e-9)
 
 
 def test_nothing_is_opened_before_the_first_figure(tmp_path: Path):
