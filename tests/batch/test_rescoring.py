@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from clipn import Detector
@@ -59,6 +60,34 @@ def test_half_precision_takes_half_the_room_and_moves_scores_a_little(
     score_images(tmp_path / "half", tmp_path / "again", detector)
     again = read_rows(tmp_path / "again")
     np.testing.assert_allclose(again["score"].to_numpy(), rows["score"].to_numpy(), atol=5e-3)
+
+
+def test_a_part_without_a_readable_image_is_scored_anew(
+    tmp_path: Path, folder: Path, kept: Path, detector: Detector, read_rows: Read
+):
+    options = BatchOptions(rows_per_partition=1, embeddings="float16")
+    score_images(folder, tmp_path / "one by one", detector, options=options)
+    manifest = score_images(tmp_path / "one by one", tmp_path / "again", detector)
+    assert (manifest.num_out, manifest.num_failed) == (20, 2)
+    assert read_rows(tmp_path / "again")["error"].equals(read_rows(kept)["error"])
+
+
+def test_damage_to_a_kept_run_is_a_known_error(tmp_path: Path, kept: Path, detector: Detector):
+    plan, part = kept / "_clipn" / "plan.json", kept / "part-00000000.parquet"
+    whole = plan.read_text()
+    plan.write_text(whole.replace("image_fingerprint", "image_fingerprnt"))
+    with pytest.raises(ModelError, match="are of the image tower None"):
+        score_images(kept, tmp_path / "again", detector)
+    plan.write_text(whole)
+    content = bytearray(part.read_bytes())
+    columns = pq.read_metadata(part).row_group(0)
+    content[columns.column(columns.num_columns - 1).data_page_offset + 99] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(DataError, match=r"part-00000000\.parquet' is damaged: .*CRC"):
+        score_images(kept, tmp_path / "again", detector)
+    part.unlink()
+    with pytest.raises(DataError, match="holds 3 part files, but 4 were written"):
+        score_images(kept, tmp_path / "anew", detector)
 
 
 def test_embeddings_of_another_image_tower_are_refused(

@@ -13,8 +13,12 @@ import traceback
 import warnings
 from pathlib import Path
 
+from batch_targets import BATCH_TARGETS
+from exchange_targets import EXCHANGE_TARGETS
 from own_targets import OWN_TARGETS
 from targets import DATA_TARGETS, Arena, Target
+
+TARGETS = (*DATA_TARGETS, *OWN_TARGETS, *BATCH_TARGETS, *EXCHANGE_TARGETS)
 
 SLOWEST = 20.0
 """Seconds after which one input is taken for a hang."""
@@ -46,7 +50,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     warnings.simplefilter("error")
-    for target in (*DATA_TARGETS, *OWN_TARGETS):
+    for target in TARGETS:
         if options.only in target.name:
             began = time.monotonic()
             outcomes = attack(target, options.count, options.first)

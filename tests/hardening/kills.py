@@ -7,6 +7,7 @@ moments fall into the work and not into imports.
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ from clipn.training import PairsConfig, TrainConfig, train
 NUM_PICTURES = 48
 
 
-def _prepare(folder: Path) -> None:
+def prepare(folder: Path) -> None:
     """Pictures as files and in a tar of pairs."""
     (folder / "photos").mkdir()
     members = {}
@@ -68,7 +69,7 @@ def train_a_model(given: Path, out: Path) -> None:
         log_every=1,
     )
     torch.manual_seed(0)
-    train(config, model=tiny_model())
+    train(config, model=copy.deepcopy(tiny_model()))
 
 
 def build_a_cache(given: Path, out: Path) -> None:
@@ -170,7 +171,7 @@ def main() -> int:
     tiny_model()
     num_wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        _prepare(Path(folder))
+        prepare(Path(folder))
         for name in [options.only] if options.only else WORKS:
             tries, wrong = try_kills(name, options.count, Path(folder))
             print(f"{name}: {options.count} of {tries} killed at work, {wrong} ended otherwise")

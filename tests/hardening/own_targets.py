@@ -64,7 +64,8 @@ def _write_model(folder: Path) -> list[Path]:
     return _files_in(folder)
 
 
-def _digest_model(model: CLIPN) -> str:
+def digest_model(model: CLIPN) -> str:
+    """All that a model is."""
     state = [(name, tensor.numpy().tobytes()) for name, tensor in model.state_dict().items()]
     return digest(state, model.templates, model.source, model.variant, model.known_tokens)
 
@@ -76,7 +77,7 @@ def _read_resealed_model(folder: Path, path: Path) -> str:
         write_json(path.parent / "config.json", {**config, "weights_sha256": file_sha256(path)})
     model = load_model(folder / "model")
     assert all(t.isfinite().all() for t in model.state_dict().values() if t.is_floating_point())
-    return _digest_model(model)
+    return digest_model(model)
 
 
 def _write_detector(folder: Path) -> list[Path]:
@@ -234,7 +235,7 @@ OWN_TARGETS = (
     Target(
         name="model folders",
         write=lambda folder: [p for p in _write_model(folder) if p.name == WEIGHTS],
-        read=lambda folder, _: _digest_model(load_model(folder / "model")),
+        read=lambda folder, _: digest_model(load_model(folder / "model")),
         is_sealed=True,
     ),
     Target(name="model folders, sealed anew", write=_write_model, read=_read_resealed_model),

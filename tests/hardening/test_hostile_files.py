@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from specimens import draw_picture, encode
 
 from clipn.data.array_file import open_array, read_arrays
@@ -40,6 +41,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path):
 
     for name in ("a.npy", "epoch_1.pt", "model.safetensors"):
         (tmp_path / name).write_bytes(pickled)
+    torch.save({"state_dict": {"a": Harm(done)}}, tmp_path / "epoch_2.pt")
     np.save(tmp_path / "objects.npy", np.array([Harm(done)], dtype=object))
     np.savez(tmp_path / "objects.npz", a=np.array([Harm(done)], dtype=object))
     (tmp_path / "config.json").write_text('{"format_version": 1}')
@@ -48,6 +50,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path):
         lambda: open_array(tmp_path / "objects.npy"),
         lambda: read_arrays(tmp_path / "objects.npz"),
         lambda: import_reference_checkpoint(tmp_path / "epoch_1.pt", "ViT-B-16"),
+        lambda: import_reference_checkpoint(tmp_path / "epoch_2.pt", "ViT-B-16"),
         lambda: load_model(tmp_path),
     ):
         with pytest.raises(ClipnError):

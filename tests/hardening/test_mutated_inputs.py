@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
-from own_targets import OWN_TARGETS
-from targets import DATA_TARGETS, Arena, Target
+from battery import TARGETS
+from targets import Arena, Target
 
 NUM_MUTATIONS = int(os.environ.get("CLIPN_NUM_MUTATIONS", "40"))
 
 
-@pytest.mark.parametrize("target", [*DATA_TARGETS, *OWN_TARGETS], ids=lambda target: target.name)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_damage_is_refused_or_read(target: Target, tmp_path: Path):
     arena = Arena(target, tmp_path)
     outcomes = [arena.attack(seed) for seed in range(NUM_MUTATIONS)]
@@ -35,8 +35,20 @@ def test_damage_is_refused_or_read(target: Target, tmp_path: Path):
         ("unfinished row caches", 52),
         ("results", 53),
         ("results", 58),
+        ("stopped batches", 1062),
+        ("stopped batches", 1102),
+        ("kept embeddings", 837),
+        ("exported files, sealed anew", 128),
+        ("exported files, sealed anew", 551),
+        ("exported files, sealed anew", 2507),
+        ("reference checkpoints", 32),
+        ("reference checkpoints", 40),
+        ("reference checkpoints", 1374),
+        ("reference checkpoints of old", 53),
+        ("reference checkpoints of old", 72),
+        ("reference checkpoints of old", 131),
     ],
 )
 def test_damage_that_once_went_through_is_refused(name: str, seed: int, tmp_path: Path):
-    target = next(one for one in (*DATA_TARGETS, *OWN_TARGETS) if one.name == name)
+    target = next(one for one in TARGETS if one.name == name)
     Arena(target, tmp_path).attack(seed)

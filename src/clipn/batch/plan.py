@@ -103,7 +103,7 @@ def cut_input(files: InputFiles, options: BatchOptions) -> tuple[Partition, ...]
         options: How large a partition should be, and which column holds the images.
 
     Raises:
-        DataError: If a Parquet file cannot be read or lacks a column.
+        DataError: If a Parquet file cannot be read, is damaged or lacks a column.
     """
     if files.kind == "images":
         return tuple(_cut_images(files, options.rows_per_partition))
@@ -153,6 +153,8 @@ def _cut_parquet(files: InputFiles, name: str, columns: list[str], wanted: int) 
     parts: list[Partition] = []
     first = row = 0
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    if sum(group.num_rows for group in groups) != metadata.num_rows:
+        raise DataError(f"'{path}' is damaged: its row groups have not the rows that it counts.")
     for number in range(len(groups)):
         held = groups[first : number + 1]
         num_rows = sum(part.num_rows for part in held)
@@ -175,7 +177,7 @@ def write_plan(store: Store, plan: Plan, files: InputFiles) -> None:
     """Write a plan; it counts once `plan.json` is there, which comes last."""
     if files.kind == "images":
         schema = pa.schema({"image": pa.string(), "size": pa.int64()})
-        with store.write_aside(FILES) as stream, pq.ParquetWriter(stream, schema) as writer:
+        with store.write_aside(FILES) as stream, _table_writer(stream, schema) as writer:
             for part in plan.partitions:
                 rows = slice(part.first_row, part.first_row + part.num_images)
                 values = {"image": files.names[rows], "size": files.sizes[rows]}
@@ -183,9 +185,13 @@ def write_plan(store: Store, plan: Plan, files: InputFiles) -> None:
     values = [asdict(partition) for partition in plan.partitions]
     names = [field.name for field in fields(Partition)]
     table = pa.table({name: [value[name] for value in values] for name in names})
-    with store.write_aside(PARTITIONS) as stream:
-        pq.write_table(table, stream)
+    with store.write_aside(PARTITIONS) as stream, _table_writer(stream, table.schema) as writer:
+        writer.write_table(table)
     store.write_json(PLAN, {"format_version": FORMAT_VERSION, **plan.identity})
+
+
+def _table_writer(stream: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(stream, schema, write_page_checksum=True)
 
 
 def read_plan(store: Store) -> Plan:
@@ -203,7 +209,7 @@ def read_plan(store: Store) -> Plan:
         )
     with store.fs.open(store.path(PARTITIONS), "rb") as stream:
         try:
-            rows = pq.read_table(stream).to_pylist()
+            rows = pq.read_table(stream, page_checksum_verification=True).to_pylist()
         except (OSError, UnicodeError, pa.ArrowException) as error:
             raise DataError(f"{store.path(PARTITIONS)} cannot be read: {error}") from error
     return Plan(identity=identity, partitions=tuple(Partition(**row) for row in rows))

@@ -60,9 +60,15 @@ class ImageReader:
         return self._read_files(partition) if self._kind == "images" else self._read_rows(partition)
 
     def _read_files(self, partition: Partition) -> Iterator[Image]:
-        groups = range(partition.first, partition.stop)
-        for row in read_columns(self._store.fs, self._store.path(FILES), groups, ["image"]):
-            name = row["image"]
+        path, groups = self._store.path(FILES), range(partition.first, partition.stop)
+        rows = read_columns(self._store.fs, path, groups, ["image"])
+        try:
+            names = [row["image"] for row in rows]
+        except (OSError, KeyError, pa.ArrowException) as error:
+            if not is_damage(error):
+                raise
+            raise DataError(f"{path} is damaged: {error!r}") from error
+        for name in names:
             yield name, self._locate(f"{self.root}/{name}")
 
     def _locate(self, path: str) -> Path | Callable[[], bytes]:
@@ -101,7 +107,7 @@ class ImageReader:
                 value = f"{partition.file}:{number}" if key is None else str(row[key])
                 yield value, self._image_in(row[image], folder)
                 number += 1
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, KeyError, pa.ArrowException) as error:
             if not is_damage(error):
                 raise
             refuse = _refuser(f"{partition.file} is damaged: {error}")
@@ -137,7 +143,12 @@ def read_columns(
     """
     with (
         fs.open(path, "rb") as stream,
-        pq.ParquetFile(stream, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False) as file,
+        pq.ParquetFile(
+            stream,
+            buffer_size=PARQUET_BUFFER_BYTES,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        ) as file,
     ):
         # One by one, so that damage to a row group takes no row of those before it.
         for group in groups:

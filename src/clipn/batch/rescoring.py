@@ -10,6 +10,7 @@ from fsspec import AbstractFileSystem
 from jaxtyping import Float
 
 from clipn.batch.options import BatchOptions
+from clipn.batch.readers import is_damage
 from clipn.batch.rows import RowFormat
 from clipn.detector import Detector
 from clipn.errors import DataError
@@ -49,17 +50,15 @@ class Rescorer:
         Raises:
             DataError: If the file is damaged.
         """
-        with fs.open(path, "rb") as stream, pq.ParquetFile(stream) as file:
-            columns = ["image", "error", "embedding"]
-            for batch in file.iter_batches(READ_ROWS, row_groups=list(groups), columns=columns):
-                for first in range(0, len(batch), self._rows_at_once):
-                    yield self._score(batch.slice(first, self._rows_at_once), path)
+        for batch in _read_batches(fs, path, groups):
+            for first in range(0, len(batch), self._rows_at_once):
+                yield self._score(batch.slice(first, self._rows_at_once), path)
 
     def _score(self, part: pa.RecordBatch, path: str) -> pa.Table:
         errors = _errors(part.column("error"))
-        values = _embeddings(part.column("embedding"))
-        if len(values) + len(errors) != len(part):
-            raise DataError(f"'{path}' is damaged: rows have neither error nor embedding.")
+        values = _embeddings(part.column("embedding"), self._format.dim)
+        if values is None or len(values) + len(errors) != len(part):
+            raise DataError(f"'{path}' is damaged: not every row has an error or an embedding.")
         names = part.column("image").to_pylist()
         if not len(values):
             return self._format.make_table(names, errors, None)
@@ -73,15 +72,31 @@ class Rescorer:
         return self._format.make_table(names, errors, judgement, p_values)
 
 
+def _read_batches(fs: AbstractFileSystem, path: str, groups: range) -> Iterator[pa.RecordBatch]:
+    columns = ["image", "error", "embedding"]
+    try:
+        with (
+            fs.open(path, "rb") as stream,
+            pq.ParquetFile(stream, page_checksum_verification=True) as file,
+        ):
+            yield from file.iter_batches(READ_ROWS, row_groups=list(groups), columns=columns)
+    except (OSError, UnicodeError, pa.ArrowException) as error:
+        if not is_damage(error):
+            raise
+        raise DataError(f"'{path}' is damaged: {error}") from error
+
+
 def _errors(column: pa.Array) -> dict[int, str]:
     if column.null_count == len(column):
         return {}
     return {row: why for row, why in enumerate(column.to_pylist()) if why is not None}
 
 
-def _embeddings(column: pa.Array) -> Float[np.ndarray, "readable dim"]:
-    """The embeddings that are there, as float32."""
+def _embeddings(column: pa.Array, dim: int) -> Float[np.ndarray, "readable dim"] | None:
+    """The embeddings that are there, as float32; None if the column holds none of this length."""
+    kind = column.type
+    if not (pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)):
+        return None
     there = column.drop_null()
     values = there.flatten().to_numpy(zero_copy_only=False)
-    width = len(values) // max(1, len(there))
-    return values.astype(np.float32).reshape(len(there), width)
+    return values.astype(np.float32).reshape(-1, dim) if kind.list_size == dim else None

@@ -167,20 +167,22 @@ def _identify(files: InputFiles, detector: ImageDetector, options: BatchOptions)
 
 
 def _check_identity(store: Store, identity: dict[str, Any]) -> None:
-    """Refuse to go on with a run of something else."""
+    """Refuse to go on with a run of something else, or a plan that is damaged."""
     former = store.read_json(PLAN)
+    former.pop("format_version", None)
+    if former == identity:
+        return
     flat, flat_former = ({**values, **values.get("options", {})} for values in (identity, former))
     differences = [
         f"{key} {flat_former.get(key)!r} then, {value!r} now"
         for key, value in flat.items()
         if key != "options" and flat_former.get(key) != value
     ]
-    if differences:
-        raise DataError(
-            f"'{store.address}' holds a run of something else: {'; '.join(differences)}. Go on "
-            "with what it was started with, start over (existing='replace'), or name another "
-            "folder."
-        )
+    raise DataError(
+        f"'{store.address}' holds a run of something else: "
+        f"{'; '.join(differences) or 'its plan has entries that are unknown'}. Go on with what it "
+        "was started with, start over (existing='replace'), or name another folder."
+    )
 
 
 def _clear(store: Store) -> None:
@@ -203,6 +205,12 @@ def _check_embeddings(files: InputFiles, identity: dict[str, Any], options: Batc
     source = Store(fs=files.fs, root=files.root)
     if not source.exists(MANIFEST):
         raise DataError(f"The run in '{files.address}' is not finished: start it again first.")
+    num_parts = source.read_json(MANIFEST).get("num_partitions")
+    if num_parts != len(files.names):
+        raise DataError(
+            f"'{files.address}' holds {len(files.names)} part files, but {num_parts} were written: "
+            "put back what is missing, or make it anew."
+        )
     if options.embeddings != "none":
         raise ValueError("embeddings must be 'none' where kept embeddings are scored anew.")
     if identity["runtime"] != "torch":
@@ -210,7 +218,7 @@ def _check_embeddings(files: InputFiles, identity: dict[str, Any], options: Batc
             "An exported file answers for images only: score kept embeddings with the model or the "
             "detector folder that it was made from."
         )
-    kept = source.read_json(PLAN)["image_fingerprint"]
+    kept = source.read_json(PLAN).get("image_fingerprint")
     if kept != own:
         raise ModelError(
             f"The embeddings in '{files.address}' are of the image tower {kept}, the detector's is "

@@ -168,7 +168,7 @@ class _Writer:
 
     def __init__(self, stream: object, row_format: RowFormat) -> None:
         self._schema = row_format.schema
-        self._writer = pq.ParquetWriter(stream, self._schema)
+        self._writer = pq.ParquetWriter(stream, self._schema, write_page_checksum=True)
         self._held: list[pa.Table] = []
         self._num_held = self.num_out = self._num_failed = 0
 

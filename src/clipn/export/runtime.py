@@ -35,6 +35,9 @@ class Session(Protocol):
 
         Returns:
             An array for each output, by name.
+
+        Raises:
+            ModelError: If the runtime cannot do what the file says.
         """
         ...
 
@@ -73,30 +76,39 @@ class _OnnxRuntimeSession:
         onnxruntime: Any = import_extra("onnxruntime", extra="export")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads or 0
-        options.log_severity_level = 3  # errors only; what is to be said is raised below
+        options.log_severity_level = 4  # what is to be said is raised below
+        self._path, self._errors = path, runtime_errors(onnxruntime)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
-        except runtime_errors(onnxruntime) as error:
+            self._metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        except self._errors as error:
             raise ModelError(f"{path} cannot be opened by ONNX Runtime: {error}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
     def metadata(self) -> str | None:
         """See `Session`."""
-        return self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        return self._metadata
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See `Session`."""
-        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        try:
+            values = self._session.run(None, dict(inputs))
+        except self._errors as error:
+            raise ModelError(f"{self._path} cannot be run by ONNX Runtime: {error}") from error
+        return dict(zip(self._outputs, values, strict=True))
 
 
 def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises at a file; its errors share no class but Exception."""
+    """What ONNX Runtime raises at a file; its errors share no class but Exception.
+
+    That of decoding is raised at a message about a name that is no UTF-8.
+    """
     state = onnxruntime.capi.onnxruntime_pybind11_state
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
-    return tuple(getattr(state, name) for name in names)
+    return UnicodeDecodeError, *(getattr(state, name) for name in names)
 
 
 @lru_cache(maxsize=1)

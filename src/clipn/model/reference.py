@@ -1,7 +1,10 @@
 """Checkpoints of the reference implementation, `epoch_N.pt`, read without running any code."""
 
 import pickle
+import struct
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,13 @@ TEXT_PARTS = (
     "ln_final",
     "text_projection",
 )
+
+FOLDER_MARK = 0x10  # of MS-DOS
+DAMAGE = (
+    OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError,
+    AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What torch and zipfile raise at damaged files; none of it is theirs alone."""
 
 
 def import_reference_checkpoint(path: Path, architecture: str | Path) -> CLIPN:
@@ -60,15 +70,7 @@ def import_reference_checkpoint(path: Path, architecture: str | Path) -> CLIPN:
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, by key without the prefix `module.`."""
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} was refused: reading it would run code or unknown types "
-            f"({str(error).splitlines()[0]})."
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
+    content = _load(path)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise ModelError(f"{path} holds no state_dict.")
@@ -77,6 +79,34 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} holds entries that are not weights: {', '.join(map(str, strays[:6]))}."
         )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _load(path: Path) -> Any:
+    """What a checkpoint holds, refused if it is damaged or more than tensors and plain values."""
+    try:
+        if zipfile.is_zipfile(path):  # those of old torch are none, and have no checksums
+            with zipfile.ZipFile(path) as archive:
+                if damaged := _find_damage(archive):
+                    raise ModelError(f"{path} is damaged: {damaged} in it is not what was written.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of protocols of pickle
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} was refused: reading it would run code or unknown types "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    except DAMAGE as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint: {error!r}") from error
+
+
+def _find_damage(archive: zipfile.ZipFile) -> str | None:
+    """The name of a part whose content torch would get wrong without a word; None if all is well.
+
+    It compares no checksums, and for a part that is marked as a folder gives what is in memory.
+    """
+    marked = (entry.filename for entry in archive.infolist() if entry.external_attr & FOLDER_MARK)
+    return next(marked, None) or archive.testzip()
 
 
 def _build_architecture(architecture: str | Path) -> BaseClip:
