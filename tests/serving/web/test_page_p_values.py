@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawings import make_images
 from playwright.sync_api import expect
@@ -37,7 +38,7 @@ def test_p_values_are_told_beside_the_reason_and_in_the_table(screen, photos, pr
 
     reasons = screen.texts(".card .why")
     for reason, p_value in zip(reasons, p_values, strict=True):
-        assert reason.endswith(f"Among the calibration pictures its p-value is {p_value:.3f}.")
+        assert reason.endswith(f"Among the calibration pictures its p\u2011value is {p_value:.3f}.")
     with screen.page.expect_download() as download:
         screen.role("button", "Download CSV").click()
 
@@ -51,8 +52,50 @@ def test_other_classes_and_scores_have_none(screen, photos):
     screen.settle(len(photos))
     screen.role("combobox", "Score").select_option("atd")
     screen.settle(len(photos))
-    assert "p-value" not in "".join(screen.texts(".card .why"))
+    assert "p\u2011value" not in "".join(screen.texts(".card .why"))
     screen.role("combobox", "Score").select_option("energy")
-    expect(screen.page.locator(".card .why").first).to_contain_text("p-value")
+    expect(screen.page.locator(".card .why").first).to_contain_text("p\u2011value")
     screen.type_classes("espresso", "moon")
-    expect(screen.page.locator(".card .why").first).not_to_contain_text("p-value")
+    expect(screen.page.locator(".card .why").first).not_to_contain_text("p\u2011value")
+
+
+def test_thresholds_of_classes_decide_until_the_line_is_moved(
+    serve, open_page, photos, compact_model: CLIPN, class_names
+):
+    scores = Detector(compact_model, class_names, score="energy").score(photos)
+    # The cat and the rocket are far above theirs, the coffee and the retina below.
+    bounds = {"espresso": 100.0}
+    threshold = tuple(bounds.get(name, float(scores.min()) - 1) for name in class_names)
+    detector = Detector(compact_model, class_names, score="energy", threshold=threshold)
+    answers = detector.predict(photos)
+    assert {answer.is_ood for answer in answers} == {True, False}
+    engine = TorchEngine.from_detector(detector, name="by class")
+    with serve(engine=engine, initial={"default": describe_detector(detector)}) as address:
+        screen = open_page(address)
+        expect(screen.page.locator("#sets")).to_have_value("default")
+        screen.choose(*photos)
+        screen.settle(len(photos))
+
+        assert screen.labels == [answer.label for answer in answers]
+        assert screen.role("radio", "its calibration").is_checked()
+        for reason, answer in zip(screen.texts(".card .why"), answers, strict=True):
+            limit = threshold[class_names.index(answer.best_class)]
+            assert f"the threshold {limit:.2f}".replace("-", "\u2212") in reason
+        with screen.page.expect_download() as download:
+            screen.role("button", "Download CSV").click()
+        text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert [row["is_ood"] for row in rows] == [str(answer.is_ood) for answer in answers]
+        assert {row["rule"] for row in rows} == {"threshold"}
+        expected = [threshold[class_names.index(answer.best_class)] for answer in answers]
+        np.testing.assert_allclose([float(row["threshold"]) for row in rows], expected)
+
+        screen.role("textbox", "Threshold").fill("-100")
+        screen.role("textbox", "Threshold").press("Enter")
+        assert screen.labels == [answer.best_class for answer in answers]
+        screen.role("radio", "its calibration").check(force=True)
+        assert screen.labels == [answer.label for answer in answers]
+
+        screen.type_classes("espresso", "moon")  # other classes have no thresholds
+        expect(screen.role("radio", "its own rule")).to_be_disabled()
+        screen.settle(len(photos))

@@ -60,17 +60,25 @@ async function offerClassSets(byDefault) {
   if (byDefault && !byId("classes").value) await takeClassSet(byDefault);
 }
 
+function calibrationOf({ classes, score, threshold: bounds }) {
+  if (!Array.isArray(bounds)) return null;
+  return { score, bounds: new Map(classes.map((name, i) => [name, bounds[i]])) };
+}
+
 async function takeClassSet(name) {
   const set = await service.classSet(name);
   byId("sets").value = name;
   byId("classes").value = writeClasses(set.classes);
   if (set.score) state.score = set.score;
-  // One slider shows one threshold; a list of one for each class is left to programs.
+  // The line shows one threshold; where each class has its own, these decide instead of it.
   if (Number.isFinite(set.threshold)) {
     state.thresholds[state.score] = set.threshold;
     state.prefersThreshold = true;
   }
   takeClasses();
+  state.calibrated = calibrationOf(set);
+  if (state.calibrated) state.prefersThreshold = false;
+  show();
 }
 
 byId("token-form").addEventListener("submit", (event) => {
@@ -90,7 +98,7 @@ function takeClasses() {
   clearTimeout(typing);
   const classes = parseClasses(byId("classes").value);
   if (JSON.stringify(classes) !== JSON.stringify(state.classes)) {
-    state.classes = classes;
+    [state.classes, state.calibrated] = [classes, null];
     for (const image of state.images) image.answers.clear();
     stopAsking();
   }

@@ -63,7 +63,7 @@ export function isRefused(answer, threshold) {
 export function reasonOf(answer, score, threshold) {
   const reason = reasonOfDecision(answer, score, threshold);
   if (answer.p_value === null) return reason;
-  return `${reason} Among the calibration pictures its p-value is ${fixed(answer.p_value, 3)}.`;
+  return `${reason} Among the calibration pictures its p\u2011value is ${fixed(answer.p_value, 3)}.`;
 }
 
 function reasonOfDecision(answer, score, threshold) {

@@ -19,6 +19,11 @@ export const state = {
   prefersThreshold: false,
   /** The thresholds that somebody chose, by score. */
   thresholds: {},
+  /**
+   * Of classes with a calibrated threshold each: {score, bounds}, for which score, and a Map from
+   * class to threshold; null for all others.
+   */
+  calibrated: null,
   /** The Limits of the service, once it has told them. */
   limits: null,
   /** While answers are asked for: what stops that. */
@@ -44,15 +49,24 @@ export function threshold() {
   return state.thresholds[state.score] ?? firstThreshold(state.score, values());
 }
 
-/** The threshold that decides, or null where the score's own rule does. */
-export const decidingThreshold = () =>
-  state.prefersThreshold || !SCORES[state.score].hasRule ? threshold() : null;
+/** The calibrated thresholds of the classes for the present score, or null. */
+export const boundsOfClasses = () =>
+  state.calibrated?.score === state.score ? state.calibrated.bounds : null;
+
+/** Whether something decides but the line: the classes' thresholds, or the score's rule. */
+export const hasOwnDecision = () => boundsOfClasses() !== null || !!SCORES[state.score].hasRule;
+
+/** Whether the line of the threshold decides. */
+export const isLineDeciding = () => state.prefersThreshold || !hasOwnDecision();
+
+/** The threshold that decides about an answer, if there is one; null: the score's own rule does. */
+export const limitOf = (answer) =>
+  isLineDeciding() ? threshold() : (boundsOfClasses()?.get(answer?.best_class) ?? null);
 
 /** One sentence on all pictures. */
 export function summary() {
-  const limit = decidingThreshold();
   const all = answered();
-  const refused = all.filter(({ answer }) => isRefused(answer, limit)).length;
+  const refused = all.filter(({ answer }) => isRefused(answer, limitOf(answer))).length;
   const failed = state.images.filter(errorOf).length;
   const waiting = state.images.length - all.length - failed;
   const parts = [];
@@ -69,10 +83,11 @@ export const COLUMNS = [
 ];
 
 export function rows() {
-  const limit = decidingThreshold();
+  const isByThreshold = isLineDeciding() || boundsOfClasses() !== null;
   return state.images.map((image) => {
     const answer = image.answers.get(state.score);
     const error = errorOf(image) ?? (answer ? null : "not answered yet");
+    const limit = limitOf(answer);
     const refused = error ? null : isRefused(answer, limit);
     return {
       image: image.name,
@@ -83,7 +98,7 @@ export function rows() {
       error,
       p_value: error ? null : answer.p_value,
       score_name: state.score,
-      rule: limit === null ? state.score : "threshold",
+      rule: isByThreshold ? "threshold" : state.score,
       threshold: limit,
     };
   });

@@ -4,7 +4,8 @@ import { problemOfClasses } from "./classes.js";
 import { SCORES, isRefused, reasonOf } from "./decision.js";
 import { count, fixed } from "./numbers.js";
 import {
-  NONE_OF_THESE, answered, decidingThreshold, errorOf, isWaiting, state, summary, threshold,
+  NONE_OF_THESE, answered, boundsOfClasses, errorOf, hasOwnDecision, isLineDeciding, isWaiting,
+  limitOf, state, summary, threshold,
 } from "./state.js";
 import { Strip } from "./strip.js";
 
@@ -39,14 +40,15 @@ function showDecision() {
   const all = answered();
   byId("how").hidden = state.images.length > 0;
   byId("decision").hidden = !state.images.length || (!all.length && byId("decision").hidden);
-  const { hasRule, about, digits } = SCORES[state.score];
-  const limit = decidingThreshold();
+  const { about, digits } = SCORES[state.score];
+  const isByLine = isLineDeciding();
   byId("score").value = state.score;
   byId("score-about").textContent = about;
   const [byRule, byThreshold] = document.getElementsByName("decider");
-  byRule.disabled = !hasRule;
-  [byRule.checked, byThreshold.checked] = [limit === null, limit !== null];
-  byId("strip").classList.toggle("idle", limit === null);
+  byRule.disabled = !hasOwnDecision();
+  byRule.nextElementSibling.textContent = boundsOfClasses() ? "its calibration" : "its own rule";
+  [byRule.checked, byThreshold.checked] = [!isByLine, isByLine];
+  byId("strip").classList.toggle("idle", !isByLine);
   byId("strip").setAttribute("aria-busy", !all.length);
   if (!all.length) return; // the former scores stay until the new ones come
   if (document.activeElement !== byId("threshold-value")) {
@@ -55,7 +57,7 @@ function showDecision() {
   const points = all.map(({ image, answer }) => ({
     id: image.id,
     value: answer.score,
-    refused: isRefused(answer, limit),
+    refused: isRefused(answer, limitOf(answer)),
   }));
   strip.show(points, { score: state.score, threshold: threshold(), spoken: spokenOf(points) });
 }
@@ -63,7 +65,10 @@ function showDecision() {
 /** What a screen reader says of the threshold's line. */
 function spokenOf(points) {
   const value = fixed(threshold(), SCORES[state.score].digits);
-  if (decidingThreshold() === null) return `${value}, not in use: the score's own rule decides`;
+  if (!isLineDeciding()) {
+    const decider = boundsOfClasses() ? "each class has a threshold" : "the score's own rule decides";
+    return `${value}, not in use: ${decider}`;
+  }
   const refused = points.filter((point) => point.refused).length;
   return `${value}: ${refused} of ${count(points.length, "picture")} refused`;
 }
@@ -73,7 +78,7 @@ function showCard(image) {
   if (error) return image.card.showError(error);
   if (isWaiting(image)) return image.card.showWaiting(waitingFor());
   const answer = image.answers.get(state.score);
-  const limit = decidingThreshold();
+  const limit = limitOf(answer);
   const refused = isRefused(answer, limit);
   return image.card.showAnswer(answer, {
     refused,
