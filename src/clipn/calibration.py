@@ -193,11 +193,14 @@ def calibration_to_json(calibration: AnyCalibration | None) -> dict[str, Any] | 
     return None if calibration is None else asdict(calibration)
 
 
-def calibration_from_json(values: dict[str, Any] | None, *, what: str) -> AnyCalibration | None:
+def calibration_from_json(
+    values: dict[str, Any] | None, *, num_classes: int, what: str
+) -> AnyCalibration | None:
     """Read what `calibration_to_json` gave.
 
     Args:
         values: From JSON.
+        num_classes: How many classes there are.
         what: What it belongs to, for messages.
 
     Raises:
@@ -215,6 +218,8 @@ def calibration_from_json(values: dict[str, Any] | None, *, what: str) -> AnyCal
             best=None if best is None else tuple(map(int, best)),
             num_classes=int(values["num_classes"]),
         )
+        if calibration.num_classes != num_classes:
+            raise ValueError(f"{calibration.num_classes} classes, of which there are {num_classes}")
         _check_best(calibration)
         check_threshold(calibration.threshold, num_classes=calibration.num_classes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -200,6 +200,7 @@ class Detector(ImageDetector):
     def fingerprint(self) -> str:
         """A short hash of all that an answer depends on, 16 hexadecimal digits."""
         decides = [self.score_name, self.rule, self.threshold, self.decoding]
+        decides.append(calibration_to_json(self.conformal_calibration))
         identity = [self.model.fingerprint(), self.class_names, self.bank.templates, *decides]
         digest = hashlib.sha256(json.dumps(identity).encode())
         for rows in (self.bank.yes, self.bank.no):
@@ -275,7 +276,9 @@ class Detector(ImageDetector):
             detector._set_up(model, bank, config.score, rule, threshold)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The detector {folder} is damaged: {error!r}") from error
-        detector.calibration = calibration_from_json(config.calibration, what=str(folder))
+        detector.calibration = calibration_from_json(
+            config.calibration, num_classes=len(config.class_names), what=str(folder)
+        )
         detector.batch_size, detector.num_workers, detector.decoding = 64, 2, "exact"
         return detector
 

@@ -246,3 +246,35 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 
 
 CLASSES_BUT_ONE = ("tabby cat", "espresso")
+
+
+def test_a_detector_that_was_changed_in_the_output_folder_is_refused(
+    tmp_path: Path, folder: Path, detector: Detector, options: BatchOptions
+):
+    def stop(_: Progress) -> None:
+        raise InterruptedError
+
+    detector.calibrate([folder / "a" / "00.png"] * 9, method="conformal", alpha=0.2)
+    with pytest.raises(InterruptedError):
+        score_images(folder, tmp_path / "out", detector, options=options, on_progress=stop)
+    path = tmp_path / "out" / "_clipn" / "detector" / "detector.json"
+    kept = json.loads(path.read_text())
+    kept["calibration"]["scores"][0] += 1e-6
+    path.write_text(json.dumps(kept))
+    with pytest.raises(DataError, match="is not the detector that the run was planned with"):
+        score_images(folder, tmp_path / "out", detector, options=options)
+
+
+def test_a_plan_that_was_damaged_is_refused(
+    tmp_path: Path, folder: Path, detector: Detector, options: BatchOptions
+):
+    score_images(folder, tmp_path / "out", detector, options=options)
+    (tmp_path / "out" / "part-00000000.parquet").unlink()
+    files = tmp_path / "out" / "_clipn" / "files.parquet"
+    files.write_bytes(files.read_bytes().replace(b"image", b"imagf"))
+    with pytest.raises(DataError, match=r"files\.parquet is damaged"):
+        score_images(folder, tmp_path / "out", detector, options=options)
+    plan = tmp_path / "out" / "_clipn" / "plan.json"
+    plan.write_text(plan.read_text().replace('    "input_kind"', '    "input_kynd"'))
+    with pytest.raises(DataError, match="its plan has entries that are unknown"):
+        score_images(folder, tmp_path / "out", detector, options=options)

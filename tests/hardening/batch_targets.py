@@ -6,16 +6,20 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import specimens
+from exchange_targets import exported_file
 from own_targets import NAMES, tiny_model
 from targets import Target, digest
 
 from clipn.batch import BatchOptions, Progress, score_images
 from clipn.detector import Detector
 from clipn.errors import DataError
+from clipn.export.onnx_detector import OnnxDetector
+from clipn.image_detector import ImageDetector
 
 
 @cache
@@ -30,13 +34,23 @@ def _photos() -> Path:
     return folder
 
 
+@cache
 def _detector(score: str = "atd") -> Detector:
-    return Detector(tiny_model(), NAMES, score=score, rule="ctw")
+    detector = Detector(tiny_model(), NAMES, score=score)
+    pictures = [specimens.draw_picture(shift=shift) for shift in range(8)]
+    detector.calibrate(pictures, method="conformal", alpha=0.2)
+    return detector
 
 
-def _run(out: Path, **options: object) -> None:
+@cache
+def _exported() -> OnnxDetector:
+    (_photos() / "detector.onnx").write_bytes(exported_file())
+    return OnnxDetector(_photos() / "detector.onnx", threshold=0.5, num_threads=1)
+
+
+def _run(out: Path, detector: ImageDetector, **options: Any) -> None:
     settings = BatchOptions(rows_per_partition=3, batch_size=3, embeddings="float16")
-    score_images(_photos(), out, _detector(), options=settings, **options)
+    score_images(_photos(), out, detector, options=settings, **options)
 
 
 def _rows_in(out: Path) -> list[object]:
@@ -50,24 +64,24 @@ def _rows_in(out: Path) -> list[object]:
         raise DataError(str(error)) from error
 
 
-def _write_stopped(folder: Path) -> list[Path]:
+def _write_stopped(folder: Path, detector: ImageDetector) -> list[Path]:
     def stop(_: Progress) -> None:
         raise InterruptedError
 
     with suppress(InterruptedError):
-        _run(folder / "out", on_progress=stop)
+        _run(folder / "out", detector, on_progress=stop)
     found = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
-    own = [path for path in found if "detector" not in path.parts]
-    return own * 3 + [path for path in found if path.suffix == ".safetensors"]
+    # Rows that are done are not read again, and a card never is.
+    return [path for path in found if not path.match("part-*") and path.suffix != ".md"]
 
 
-def _go_on(folder: Path, _: Path) -> str:
-    _run(folder / "out")
+def _go_on(folder: Path, detector: ImageDetector) -> str:
+    _run(folder / "out", detector)
     return digest(_rows_in(folder / "out"))
 
 
 def _write_finished(folder: Path) -> list[Path]:
-    _run(folder / "kept")
+    _run(folder / "kept", _detector())
     kept = folder / "kept"
     return [*kept.glob("part-*"), kept / "_clipn/plan.json", kept / "_clipn/manifest.json"]
 
@@ -80,8 +94,14 @@ def _score_anew(folder: Path, _: Path) -> str:
 BATCH_TARGETS = (
     Target(
         name="stopped batches",
-        write=_write_stopped,
-        read=_go_on,
+        write=lambda folder: _write_stopped(folder, _detector()),
+        read=lambda folder, _: _go_on(folder, _detector()),
+        is_sealed=True,
+    ),
+    Target(
+        name="stopped batches of exported files",
+        write=lambda folder: _write_stopped(folder, _exported()),
+        read=lambda folder, _: _go_on(folder, _exported()),
         is_sealed=True,
     ),
     Target(

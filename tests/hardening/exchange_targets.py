@@ -40,6 +40,30 @@ def _read_exported(_: Path, path: Path) -> str:
     return digest(detector.predict([specimens.draw_picture()]).items, detector.metadata)
 
 
+@cache
+def _open_file() -> bytes:
+    """An exported detector that takes its classes as input."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector.onnx"
+        export_detector(Detector(tiny_model(), NAMES), path, banks="input")
+        return path.read_bytes()
+
+
+def _write_classes(folder: Path) -> list[Path]:
+    (folder / "detector.onnx").write_bytes(_open_file())
+    detector = Detector(tiny_model(), NAMES, score="max_logit")
+    pictures = [specimens.draw_picture(shift=shift) for shift in range(8)]
+    detector.calibrate(pictures, method="conformal", alpha=0.5)
+    detector.save(folder / "classes")
+    return sorted((folder / "classes").glob("*.*"))
+
+
+def _read_classes(folder: Path, _: Path) -> str:
+    detector = OnnxDetector(folder / "detector.onnx", classes=folder / "classes", num_threads=1)
+    answers = detector.predict([specimens.draw_picture()])
+    return digest(answers.items, detector.class_names)
+
+
 def _write_unsealed(folder: Path) -> list[Path]:
     [path] = _write_exported(folder)
     path.write_bytes(exported_file()[: -len(make_seal(path))])
@@ -94,6 +118,7 @@ def _read_repacked(folder: Path, path: Path) -> str:
 EXCHANGE_TARGETS = (
     Target(name="exported files", write=_write_exported, read=_read_exported, is_sealed=True),
     Target(name="exported files, sealed anew", write=_write_unsealed, read=_read_unsealed),
+    Target(name="classes of exported files", write=_write_classes, read=_read_classes),
     Target(
         name="reference checkpoints", write=_write_reference, read=_read_reference, is_sealed=True
     ),

@@ -13,11 +13,12 @@ import pytest
 import torch
 from specimens import draw_picture, encode
 
+from clipn.calibration import calibration_from_json
 from clipn.data.array_file import open_array, read_arrays
 from clipn.data.image_set_tars import read_tars
 from clipn.data.images import read_image
 from clipn.data.pairs import BadPair, open_pairs
-from clipn.errors import ClipnError, DataError
+from clipn.errors import ClipnError, DataError, ModelError
 from clipn.model import load_model
 from clipn.model.reference import import_reference_checkpoint
 
@@ -139,3 +140,9 @@ def test_an_array_that_claims_to_be_large_is_refused(tmp_path: Path):
         open_array(tmp_path / "a.npy")
     with pytest.raises(DataError, match="cannot be read"):
         read_arrays(tmp_path / "a.npz")
+
+
+def test_a_calibration_that_claims_many_classes_is_refused():
+    values = {"alpha": 0.1, "scores": [0.5] * 9, "best": [0] * 9, "num_classes": 10**11}
+    with pytest.raises(ModelError, match="100000000000 classes, of which there are 3"):
+        calibration_from_json(values, num_classes=3, what="it")

@@ -8,6 +8,8 @@ OUT/_clipn/detector/detector.onnx   the exported file,
 
 import shutil
 import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,22 +107,34 @@ def _save(detector: ImageDetector, folder: Path) -> None:
     )
 
 
-def load_detector(store: Store, *, device: str, num_threads: int | None) -> ImageDetector:
+def load_detector(
+    store: Store, identity: Mapping[str, Any], *, device: str, num_threads: int | None
+) -> ImageDetector:
     """The detector in an output folder, wherever that is.
 
     Args:
         store: The output folder.
+        identity: Of the run's plan: how images are decoded, and which detector it must be.
         device: Where a model goes; exported files run on the CPU.
         num_threads: Threads that it computes with; None leaves its own choice.
 
     Raises:
-        ClipnError: If it is damaged.
+        ClipnError: If it is damaged, or another one.
     """
-    if store.is_local:
-        return _load(Path(store.path(DETECTOR)), device, num_threads)
-    with tempfile.TemporaryDirectory() as folder:
-        store.fs.get(store.path(DETECTOR), folder, recursive=True)
-        return _load(Path(folder) / "detector", device, num_threads)
+    with ExitStack() as stack:
+        folder = Path(store.path(DETECTOR))
+        if not store.is_local:
+            fetched = stack.enter_context(tempfile.TemporaryDirectory())
+            store.fs.get(store.path(DETECTOR), fetched, recursive=True)
+            folder = Path(fetched) / "detector"
+        detector = _load(folder, device, num_threads)
+        detector.decoding = identity["decoding"]
+        if detector.fingerprint() != identity["detector_fingerprint"]:
+            raise DataError(
+                f"{store.path(DETECTOR)} is not the detector that the run was planned with: it is "
+                "damaged or was changed. Start over (existing='replace')."
+            )
+    return detector
 
 
 def _load(folder: Path, device: str, num_threads: int | None) -> ImageDetector:
@@ -151,5 +165,8 @@ def _load_file(folder: Path, num_threads: int | None) -> OnnxDetector:
         calibration = decision["calibration"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / DECISION} cannot be read: {error!r}") from error
-    detector.calibration = calibration_from_json(calibration, what=str(folder))
+    num_classes = len(detector.class_names)
+    detector.calibration = calibration_from_json(
+        calibration, num_classes=num_classes, what=str(folder)
+    )
     return detector

@@ -76,11 +76,10 @@ class PartitionScorer:
         self._plan = read_plan(self._store)
         self._options: BatchOptions = self._plan.options
         self._num_readers, self._num_in = options.num_readers, 0
-        self._detector = load_detector(
-            self._store, device=options.device, num_threads=options.num_threads
-        )
         identity = self._plan.identity
-        self._detector.decoding = identity["decoding"]
+        self._detector = load_detector(
+            self._store, identity, device=options.device, num_threads=options.num_threads
+        )
         self._kind = identity["input_kind"]
         self._reader = ImageReader(self._kind, identity["input"], self._store, self._options)
         extra = dict.fromkeys(self._options.extra_scores)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from clipn.calibration import (
     AnyCalibration,
     calibration_from_json,
+    calibration_to_json,
     check_threshold,
     threshold_from_json,
 )
@@ -217,6 +218,7 @@ class OnnxDetector(ImageDetector):
     def fingerprint(self) -> str:
         """A short hash of all that an answer depends on, 16 hexadecimal digits."""
         decides = [self.score_name, self.rule, self.threshold, self.decoding, self.runtime]
+        decides.append(calibration_to_json(self.conformal_calibration))
         digest = hashlib.sha256(json.dumps([self.class_names, decides]).encode())
         for rows in self._classes.banks.values():
             digest.update(rows.tobytes())
@@ -247,7 +249,9 @@ def _find_classes(
             score=metadata.score,
             rule=metadata.rule,
             threshold=metadata.threshold,
-            calibration=calibration_from_json(metadata.calibration, what=str(path)),
+            calibration=calibration_from_json(
+                metadata.calibration, num_classes=len(metadata.class_names), what=str(path)
+            ),
             banks={},
         )
     if folder is None:
@@ -268,11 +272,31 @@ def _read_classes(folder: Path, metadata: ExportMetadata, *, path: str | Path) -
         banks = {"bank_yes": rows["yes"]} | ({"bank_no": rows["no"]} if metadata.has_no else {})
     except (OSError, SafetensorError, KeyError) as error:
         raise ModelError(f"{folder / BANKS} cannot be read: {error}") from error
-    return _Classes(
+    classes = _Classes(
         names=tuple(config.class_names),
         score=config.score,
         rule=config.rule,  # pyright: ignore[reportArgumentType]
         threshold=threshold_from_json(config.threshold),
-        calibration=calibration_from_json(config.calibration, what=str(folder)),
+        calibration=calibration_from_json(
+            config.calibration, num_classes=len(config.class_names), what=str(folder)
+        ),
         banks=banks,
     )
+    try:
+        _check_classes(classes, metadata)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"The detector {folder} is damaged: {error}") from error
+    return classes
+
+
+def _check_classes(classes: _Classes, metadata: ExportMetadata) -> None:
+    """Raise ValueError or TypeError if names, banks and what decides do not belong together."""
+    num_classes = len(classes.names)
+    check_threshold(classes.threshold, num_classes=num_classes)
+    if classes.rule not in (None, "threshold", *metadata.rules):
+        raise ValueError(f"it decides by {classes.rule!r}")
+    if classes.rule == "threshold" and classes.threshold is None:
+        raise ValueError("it has no threshold")
+    for name, rows in classes.banks.items():
+        if rows.shape != (num_classes, metadata.embedding_dim):
+            raise ValueError(f"{name} of shape {rows.shape} for {num_classes} class names")
