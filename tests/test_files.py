@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clipn.files import CHUNK_BYTES, file_sha256, write_aside, write_json, write_text
+from clipn.files import CHUNK_BYTES, drop_asides, file_sha256, write_aside, write_json, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path):
@@ -92,6 +92,15 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path):
         write_json(tmp_path / "value.json", {"path": tmp_path})
     assert (tmp_path / "value.json").read_text() == "1\n"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_killed_writers_left_is_dropped_and_nothing_else(tmp_path: Path):
+    left = [".file.bin.123.tmp", ".tmpYCm2xL"]  # the second is how safetensors names them
+    others = [".hidden", "file.bin", "file.tmp"]
+    for name in left + others:
+        (tmp_path / name).touch()
+    drop_asides(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == others
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])

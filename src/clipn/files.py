@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 
+ASIDES = (".*.tmp", ".tmp??????")
+"""Names of the temporary files that killed processes leave: our own, and those of safetensors."""
+
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
@@ -59,8 +62,9 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 def drop_asides(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder that nobody else writes."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    for pattern in ASIDES:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

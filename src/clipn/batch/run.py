@@ -26,13 +26,13 @@ from clipn.batch.scorer import read_count
 from clipn.batch.store import Store
 from clipn.calibration import threshold_to_json
 from clipn.errors import DataError, ModelError
+from clipn.files import ASIDES
 from clipn.image_detector import ImageDetector
 
 __all__ = ["Manifest", "score_images"]
 
 MANIFEST = "_clipn/manifest.json"
 MANIFEST_VERSION = 1
-ASIDE = ".*.tmp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +187,9 @@ def _check_identity(store: Store, identity: dict[str, Any]) -> None:
 
 def _clear(store: Store) -> None:
     """Delete what a run has made."""
-    for name in [*store.names("part-*.parquet"), *store.names(ASIDE)]:
-        store.fs.rm_file(store.path(name))
+    for pattern in ("part-*.parquet", *ASIDES):
+        for name in store.names(pattern):
+            store.fs.rm_file(store.path(name))
     store.fs.rm(store.path("_clipn"), recursive=True)
 
 
@@ -243,8 +244,9 @@ def _finish(store: Store, plan: Plan, tally: Tally, *, seconds: float) -> Manife
     )
     # What was left by workers and drivers that were killed.
     for folder in ("", "_clipn/", f"{DETECTOR}/", f"{DETECTOR}/model/", f"{DETECTOR}/classes/"):
-        for name in store.names(ASIDE, folder=folder):
-            store.fs.rm_file(store.path(name))
+        for pattern in ASIDES:
+            for name in store.names(pattern, folder=folder):
+                store.fs.rm_file(store.path(name))
     if not store.exists(MANIFEST):
         store.write_json(
             MANIFEST,
