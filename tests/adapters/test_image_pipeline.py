@@ -46,7 +46,11 @@ def theirs() -> ZeroShotImageClassificationPipeline:
     return ZeroShotImageClassificationPipeline(
         model=CLIPModel(config).eval(),
         tokenizer=PreTrainedTokenizerFast(
-            tokenizer_object=tokens, pad_token="<pad>", eos_token="<end>", unk_token="<unknown>"
+            tokenizer_object=tokens,
+            model_input_names=["input_ids", "attention_mask"],
+            pad_token="<pad>",
+            eos_token="<end>",
+            unk_token="<unknown>",
         ),
         image_processor=CLIPImageProcessor(
             size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}

@@ -35,7 +35,7 @@ def test_it_passes_the_checks_of_scikit_learn():
     checks = check_estimator(EmbeddingOutlierDetector(), on_skip=None, on_fail=None)
     passed = {check["check_name"] for check in checks if check["status"] == "passed"}
     others = {check["check_name"] for check in checks} - passed
-    assert others == set(NOT_APPLICABLE), [c["exception"] for c in checks if c["exception"]]
+    assert others <= set(NOT_APPLICABLE), [c["exception"] for c in checks if c["exception"]]
     assert len(passed) > 35
 
 

@@ -7,6 +7,7 @@ clipn itself and those extras require, and what that requires, is all that there
 """
 
 import runpy
+import site
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
@@ -46,16 +47,20 @@ def other_modules(packages: set[str]) -> frozenset[str]:
 
 
 class SomeModules(PathFinder):
-    """Finds modules as Python does, but for those that are hidden."""
+    """Finds modules as Python does, but for those that are hidden where packages are installed.
+
+    A copy that a package carries along in a folder of its own, as Ray does, is found.
+    """
 
     hidden: frozenset[str] = frozenset()
+    installed: frozenset[str] = frozenset(site.getsitepackages())
 
     @classmethod
     def find_spec(
         cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] in cls.hidden:
-            return None
+        if fullname in cls.hidden:
+            path = [folder for folder in sys.path if folder not in cls.installed]
         return super().find_spec(fullname, path, target)
 
 
