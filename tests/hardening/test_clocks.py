@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 from kills import WORKS, digest_of, prepare
 from own_targets import NAMES, tiny_model
+from specimens import draw_picture, encode
+from starlette.testclient import TestClient
 
 from clipn.batch import BatchOptions, Progress, score_images
 from clipn.data import row_cache
 from clipn.detector import Detector
+from clipn.serving.app import create_app
+from clipn.serving.torch_engine import TorchEngine
 
 DAY = 86_400.0
 
@@ -108,3 +112,14 @@ def test_rates_and_time_left_follow_no_clock_that_can_be_set(given: Path, tmp_pa
     assert len(came) == 6
     assert all(0 <= progress.seconds_left < 600 for progress in came)
     assert all(progress.images_per_second > 0.1 for progress in came)
+
+
+def test_the_service_answers_alike_whatever_the_clock_says():
+    picture = ("images", ("a.png", encode(draw_picture(), "PNG")))
+    classes = {"classes": ", ".join(NAMES)}
+    with TestClient(create_app(TorchEngine(tiny_model()))) as client:
+        right = client.post("/v1/detect", files=[picture], data=classes)
+        with jumping_clock():
+            answers = [client.post("/v1/detect", files=[picture], data=classes) for _ in range(9)]
+    assert right.status_code == 200
+    assert all(answer.json()["answers"] == right.json()["answers"] for answer in answers)

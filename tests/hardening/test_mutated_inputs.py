@@ -35,6 +35,8 @@ def test_damage_is_refused_or_read(target: Target, tmp_path: Path):
         ("unfinished row caches", 52),
         ("results", 53),
         ("results", 58),
+        ("stopped batches", 4299),
+        ("stopped batches of exported files", 3781),
         ("kept embeddings", 837),
         ("exported files, sealed anew", 128),
         ("exported files, sealed anew", 551),

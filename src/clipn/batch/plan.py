@@ -210,6 +210,7 @@ def read_plan(store: Store) -> Plan:
     with store.fs.open(store.path(PARTITIONS), "rb") as stream:
         try:
             rows = pq.read_table(stream, page_checksum_verification=True).to_pylist()
-        except (OSError, UnicodeError, pa.ArrowException) as error:
+            partitions = tuple(Partition(**row) for row in rows)
+        except (OSError, UnicodeError, TypeError, pa.ArrowException) as error:
             raise DataError(f"{store.path(PARTITIONS)} cannot be read: {error}") from error
-    return Plan(identity=identity, partitions=tuple(Partition(**row) for row in rows))
+    return Plan(identity=identity, partitions=partitions)
