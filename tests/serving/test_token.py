@@ -62,6 +62,8 @@ def test_health_page_and_description_need_none(guarded):
 
 
 def test_the_token_is_in_no_log_and_no_representation(guarded, caplog):
+    # A `clipn serve` of another test may have told the log of requests to hold its tongue.
+    caplog.set_level(logging.DEBUG, logger="clipn.serving.requests")
     with caplog.at_level(logging.DEBUG):
         guarded.get("/v1/detectors", headers={"Authorization": f"Bearer {TOKEN}"})
         guarded.get(f"/v1/classes/{TOKEN}?token={TOKEN}")
