@@ -169,6 +169,12 @@ def test_detect_goes_on_past_unreadable_images_and_names_them(
         (["PHOTOS", *CLASSES, "--score", "msp", "--model", "MODEL"], 1, "no decision rule"),
         (["PHOTOS", *CLASSES, "--detector", "x"], 2, "brings its own classes"),
         (["PHOTOS", "--detector", "x", "--rule", "ctw"], 2, "as it was saved; leave --rule out"),
+        (
+            ["PHOTOS", "--detector", "x", "--score", "msp"],
+            2,
+            "its own score; leave --score msp out",
+        ),
+        (["PHOTOS", "--detector", "x", "--model", "y"], 2, "its own model; leave --model y out"),
         (["PHOTOS", "--detector", "x", "--threshold", "1"], 2, "leave --threshold out"),
         (["PHOTOS", "--detector", "x"], 1, "is no detector folder"),
         (["PHOTOS", *CLASSES, "--explain", "--csv", "-"], 2, "--explain prints below the table"),

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -61,6 +61,20 @@ def read_class_names(classes: str) -> list[str]:
     if os.path.isfile(classes):  # noqa: PTH113 - Path.is_file raises for a long list of names
         return read_lines(Path(classes))
     return [name.strip() for name in classes.split(",") if name.strip()]
+
+
+def refuse_beside_detector(options: DetectorOptions) -> None:
+    """Refuse what makes a detector beside one that is there already.
+
+    Raises:
+        ValueError: If a model, a score or templates are given.
+    """
+    for option in fields(DetectorOptions):
+        value = getattr(options, option.name)
+        if option.name in ("model", "score", "templates") and value != option.default:
+            raise ValueError(
+                f"--detector brings its own {option.name}; leave --{option.name} {value} out."
+            )
 
 
 def build_detector(

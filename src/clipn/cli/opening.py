@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clipn.cli.inputs import DetectorOptions, build_detector, check_device
+from clipn.cli.inputs import (
+    DetectorOptions,
+    build_detector,
+    check_device,
+    refuse_beside_detector,
+)
 
 if TYPE_CHECKING:
     from clipn.image_detector import ImageDetector
@@ -36,6 +41,8 @@ def open_detector(options: OpeningOptions) -> "ImageDetector":
         ClipnError: If model, detector or file cannot be read.
         ValueError: If options do not fit each other.
     """
+    if options.detector is not None:
+        refuse_beside_detector(options)
     if options.detector is not None and options.detector.is_file():
         return _open_file(options.detector, options)
     if options.runtime not in (None, "torch"):

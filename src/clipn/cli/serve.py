@@ -7,7 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clipn.cli.inputs import DetectorOptions, check_device, read_class_names, read_lines
+from clipn.cli.inputs import (
+    DetectorOptions,
+    check_device,
+    read_class_names,
+    read_lines,
+    refuse_beside_detector,
+)
 from clipn.cli.printable import StderrHandler
 from clipn.extras import not_installed
 from clipn.serving.replica_options import ReplicaOptions
@@ -133,6 +139,8 @@ def open_engine(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]"
         ClipnError: If model, detector or file cannot be read.
         ValueError: If options do not fit each other.
     """
+    if options.detector is not None:
+        refuse_beside_detector(options)
     if options.detector is not None and options.detector.is_file():
         return _open_file(options.detector, options)
     if options.runtime not in (None, "torch"):
