@@ -12,6 +12,7 @@ from own_targets import NAMES, TINY, digest_model, tiny_model
 from targets import Target, digest
 
 from clipn.detector import Detector
+from clipn.errors import ClipnError
 from clipn.export.onnx_detector import OnnxDetector
 from clipn.export.seal import make_seal
 from clipn.export.writing import export_detector
@@ -118,7 +119,12 @@ def _read_repacked(folder: Path, path: Path) -> str:
 EXCHANGE_TARGETS = (
     Target(name="exported files", write=_write_exported, read=_read_exported, is_sealed=True),
     Target(name="exported files, sealed anew", write=_write_unsealed, read=_read_unsealed),
-    Target(name="classes of exported files", write=_write_classes, read=_read_classes),
+    Target(
+        name="classes of exported files",
+        write=_write_classes,
+        read=_read_classes,
+        refusals=(ClipnError, ValueError),  # a score that the file has not may have been asked for
+    ),
     Target(
         name="reference checkpoints", write=_write_reference, read=_read_reference, is_sealed=True
     ),
