@@ -92,6 +92,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         for name, value in settings.items():
             is_new = name == "HF_HUB_DISABLE_XET"  # older clients have none, and no Xet either
             monkeypatch.setattr(f"huggingface_hub.constants.{name}", value, raising=not is_new)
+        template = "HUGGINGFACE_CO_URL_TEMPLATE"  # older clients keep a second one
+        monkeypatch.setattr(
+            f"huggingface_hub.file_download.{template}", settings[template], raising=False
+        )
         yield hub
 
 

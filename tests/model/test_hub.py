@@ -1,6 +1,7 @@
 """Models on the hub: the real client, against a server that speaks the hub's API."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import huggingface_hub
@@ -33,6 +34,19 @@ class Measured:
     package_version: str = "0.1.0"
     date: str = "2026-01-02T03:04:05+00:00"
     convention: str = "ID is the positive class"
+
+
+@pytest.fixture
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    # Clients before 1.0 keep sessions, which know whether they are offline.
+    forget_sessions = getattr(huggingface_hub, "configure_http_backend", lambda: None)
+
+    def go() -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        forget_sessions()
+
+    yield go
+    forget_sessions()
 
 
 def files_of(hub: Hub, revision: str = "main") -> dict[str, bytes]:
@@ -130,11 +144,11 @@ def test_weights_that_are_not_those_of_the_configuration_are_refused(
 
 
 def test_offline_what_was_fetched_before_is_there(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, learnable_model: CLIPN
+    hub: Hub, go_offline: Callable[[], None], learnable_model: CLIPN
 ):
     address = learnable_model.push_to_hub(NAME, **TERMS)
     load_model(f"hf-hub:{NAME}")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    go_offline()
     num_requests = len(hub.requests)
     for name in (f"hf-hub:{NAME}", address):
         assert load_model(name).fingerprint() == learnable_model.fingerprint()
@@ -142,9 +156,9 @@ def test_offline_what_was_fetched_before_is_there(
 
 
 def test_offline_what_was_not_fetched_says_so_in_one_line(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, plain_model: CLIPN
+    hub: Hub, go_offline: Callable[[], None], plain_model: CLIPN
 ):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    go_offline()
     for attempt in (
         lambda: load_model(f"hf-hub:{NAME}"),
         lambda: load_model(f"hf-hub:{NAME}@{'0' * 40}"),
