@@ -24,7 +24,8 @@ LONG = (
     "test_page_answers", "test_page_access", "test_page_inputs", "test_page_problems",
     "test_extras", "test_pages", "test_dying_ranks", "test_parity", "test_resume", "test_serve",
     "test_metric", "test_evaluation", "test_readme", "test_promises_page", "test_onnx_detector",
-    "test_distributions", "test_commands", "test_step",
+    "test_distributions", "test_commands", "test_step", "test_kills", "test_mutated_inputs",
+    "test_failing_writes", "test_page_p_values",
 )  # fmt: skip
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -97,6 +98,22 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
             f"huggingface_hub.file_download.{template}", settings[template], raising=False
         )
         yield hub
+
+
+@pytest.fixture
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Sets HF_HUB_OFFLINE from the moment on that it is called."""
+    import huggingface_hub
+
+    # Clients before 1.0 keep sessions, which know whether they are offline.
+    forget_sessions = getattr(huggingface_hub, "configure_http_backend", lambda: None)
+
+    def go() -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        forget_sessions()
+
+    yield go
+    forget_sessions()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`clipn push`, and addresses of the hub wherever a command names a model."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ TERMS = ["--license", "mit", "--data-terms"]
 def test_a_pushed_model_is_named_by_its_commit_in_other_commands(
     hub: Hub,
     learnable_model: CLIPN,
+    go_offline: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -39,21 +41,21 @@ def test_a_pushed_model_is_named_by_its_commit_in_other_commands(
     assert (
         run(["calibrate", "red.png", "--classes", "red", "--model", address, "--out-dir", "d"]) == 0
     )
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    go_offline()
     assert run(["detect", "red.png", "--detector", "d", "--csv", "-"]) == 0
     assert "red.png,red," in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("hub")
 def test_what_hinders_is_said_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], go_offline: Callable[[], None]
 ):
     assert run(["push", "compact", "name", *TERMS, "none"]) == 2
     assert "'name' is no address on the hub" in capsys.readouterr().err
     assert run(["push", "compact", "owner/name", *TERMS, "x", "--results", str(tmp_path)]) == 1
     assert "holds no results" in capsys.readouterr().err
     assert run(["detect", str(tmp_path), "--classes", "a", "--model", "hf-hub:owner/no"]) == 1
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    go_offline()
     capsys.readouterr()
     assert run(["push", "compact", "owner/name", *TERMS, "none"]) == 1
     [line] = capsys.readouterr().err.splitlines()

@@ -1,6 +1,7 @@
 """A hub that does not answer: how long it is asked, what is said, what the cache is good for."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pytest
@@ -57,9 +58,9 @@ def test_no_further_try_is_made_where_one_took_long(
 
 
 def test_who_is_offline_on_purpose_waits_for_nothing(
-    waits: list[float], monkeypatch: pytest.MonkeyPatch
+    waits: list[float], go_offline: Callable[[], None]
 ):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    go_offline()
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
         check_reachable("owner/name")
     assert waits == []

@@ -1,7 +1,7 @@
 """Models on the hub: the real client, against a server that speaks the hub's API."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import huggingface_hub
@@ -34,19 +34,6 @@ class Measured:
     package_version: str = "0.1.0"
     date: str = "2026-01-02T03:04:05+00:00"
     convention: str = "ID is the positive class"
-
-
-@pytest.fixture
-def go_offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    # Clients before 1.0 keep sessions, which know whether they are offline.
-    forget_sessions = getattr(huggingface_hub, "configure_http_backend", lambda: None)
-
-    def go() -> None:
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        forget_sessions()
-
-    yield go
-    forget_sessions()
 
 
 def files_of(hub: Hub, revision: str = "main") -> dict[str, bytes]:
