@@ -1,6 +1,6 @@
 """Runs the whole test suite with another Python, or with the lowest versions that are supported.
 
-    python recipes/packaging/other_versions.py --python 3.13
+    python recipes/packaging/other_versions.py --python 3.13   # or the path of one
     python recipes/packaging/other_versions.py --lowest
 
 The first takes the versions of requirements.lock. The second takes the lowest version that is
