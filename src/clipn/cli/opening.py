@@ -12,12 +12,14 @@ from clipn.cli.inputs import (
 )
 
 if TYPE_CHECKING:
+    from clipn.detector import Detector
+    from clipn.export.onnx_detector import OnnxDetector
     from clipn.image_detector import ImageDetector
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpeningOptions(DetectorOptions):
-    """What names a detector, and what decides."""
+class SourceOptions(DetectorOptions):
+    """What names a detector that was saved, instead of what makes one."""
 
     detector: Path | None = None
     """A detector folder from `clipn calibrate`, instead of --classes, --model and --score; or a
@@ -26,6 +28,11 @@ class OpeningOptions(DetectorOptions):
 
     runtime: Literal["torch", "onnx", "openvino"] | None = None
     """What runs the detector: torch for folders and models, onnx or openvino for exported files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningOptions(SourceOptions):
+    """What names a detector, and what decides."""
 
     rule: Literal["ctw", "atd"] | None = None
     """Decide by this rule of the paper; by default the score's own."""
@@ -41,29 +48,59 @@ def open_detector(options: OpeningOptions) -> "ImageDetector":
         ClipnError: If model, detector or file cannot be read.
         ValueError: If options do not fit each other.
     """
-    if options.detector is not None:
+    saved = open_saved(options, rule=options.rule, threshold=options.threshold)
+    if saved is not None:
+        return saved
+    return build_detector(options, rule=options.rule, threshold=options.threshold)
+
+
+def open_saved(
+    options: SourceOptions,
+    *,
+    rule: Literal["ctw", "atd"] | None = None,
+    threshold: float | None = None,
+) -> "Detector | OnnxDetector | None":
+    """The detector that was saved, a folder or an exported file; None where none is named.
+
+    Args:
+        options: Where it is, and what runs it.
+        rule: What decides; exported files only.
+        threshold: Likewise.
+
+    Raises:
+        ClipnError: If it cannot be read.
+        ValueError: If options do not fit each other.
+    """
+    path = options.detector
+    if path is not None:
         refuse_beside_detector(options)
-    if options.detector is not None and options.detector.is_file():
-        return _open_file(options.detector, options)
+        if path.is_file():
+            return _open_file(path, options, rule=rule, threshold=threshold)
     if options.runtime not in (None, "torch"):
         raise ValueError(
             f"--runtime {options.runtime} runs exported files: clipn export, then --detector FILE."
         )
-    from clipn.detector import Detector
-
-    if options.detector is None:
-        return build_detector(options, rule=options.rule, threshold=options.threshold)
+    if path is None:
+        return None
     if options.classes is not None:
         raise ValueError("--detector brings its own classes; leave --classes out.")
-    for name in ("rule", "threshold"):
-        if getattr(options, name) is not None:
+    for name, value in (("rule", rule), ("threshold", threshold)):
+        if value is not None:
             raise ValueError(f"A detector folder decides as it was saved; leave --{name} out.")
-    detector = Detector.load(options.detector, device=check_device(options.device))
+    from clipn.detector import Detector
+
+    detector = Detector.load(path, device=check_device(options.device))
     detector.decoding = options.decoding
     return detector
 
 
-def _open_file(path: Path, options: OpeningOptions) -> "ImageDetector":
+def _open_file(
+    path: Path,
+    options: SourceOptions,
+    *,
+    rule: Literal["ctw", "atd"] | None,
+    threshold: float | None,
+) -> "OnnxDetector":
     """An exported file, without torch."""
     if options.runtime == "torch":
         raise ValueError(f"{path} is an exported file, which torch does not run; leave --runtime.")
@@ -74,8 +111,8 @@ def _open_file(path: Path, options: OpeningOptions) -> "ImageDetector":
     return OnnxDetector(
         path,
         classes=options.classes,
-        rule=options.rule,
-        threshold=options.threshold,
+        rule=rule,
+        threshold=threshold,
         runtime=options.runtime or "onnx",
         decoding=options.decoding,
     )

@@ -7,13 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clipn.cli.inputs import (
-    DetectorOptions,
-    check_device,
-    read_class_names,
-    read_lines,
-    refuse_beside_detector,
-)
+from clipn.cli.inputs import check_device, read_class_names, read_lines
+from clipn.cli.opening import SourceOptions, open_saved
 from clipn.cli.printable import StderrHandler
 from clipn.extras import not_installed
 from clipn.serving.replica_options import ReplicaOptions
@@ -25,20 +20,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(DetectorOptions):
+class Options(SourceOptions):
     """Options of `clipn serve`."""
 
     classes: str | None = None
     """The classes of requests that name none, separated by commas; or a file with one name a line.
     Without any, requests have to bring their own."""
-
-    detector: Path | None = None
-    """A detector folder from `clipn calibrate`, instead of --classes, --model and --score; or a
-    file from `clipn export`. A file that takes its classes as input gets them from the detector
-    folder that --classes names."""
-
-    runtime: Literal["torch", "onnx", "openvino"] | None = None
-    """What runs the detector: torch for folders and models, onnx or openvino for exported files."""
 
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 for all of this machine's."""
@@ -139,19 +126,21 @@ def open_engine(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]"
         ClipnError: If model, detector or file cannot be read.
         ValueError: If options do not fit each other.
     """
-    if options.detector is not None:
-        refuse_beside_detector(options)
-    if options.detector is not None and options.detector.is_file():
-        return _open_file(options.detector, options)
-    if options.runtime not in (None, "torch"):
-        raise ValueError(
-            f"--runtime {options.runtime} runs exported files: clipn export, then --detector FILE."
-        )
-    if options.detector is None:
+    detector = open_saved(options)
+    if detector is None:
         return _open_model(options)
-    if options.classes is not None:
-        raise ValueError("--detector brings its own classes; leave --classes out.")
-    return _open_folder(options.detector, options)
+    # Imported here because each kind takes a library that the other can do without.
+    from clipn.export.onnx_detector import OnnxDetector
+
+    if isinstance(detector, OnnxDetector):
+        from clipn.serving.onnx_engine import OnnxEngine
+
+        engine = OnnxEngine(detector, name=detector.path.name)
+        return engine, {"default": engine.class_set}
+    from clipn.serving.torch_engine import TorchEngine, describe_detector
+
+    engine = TorchEngine.from_detector(detector, name=str(options.detector))
+    return engine, {"default": describe_detector(detector)}
 
 
 def _open_model(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
@@ -179,33 +168,3 @@ def _open_model(options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]"
         decoding=options.decoding,
     )
     return engine, class_sets
-
-
-def _open_folder(folder: Path, options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
-    """A detector folder: its classes and its decision are the default."""
-    from clipn.detector import Detector
-    from clipn.serving.torch_engine import TorchEngine, describe_detector
-
-    detector = Detector.load(folder, device=check_device(options.device))
-    detector.decoding = options.decoding
-    engine = TorchEngine.from_detector(detector, name=str(folder))
-    return engine, {"default": describe_detector(detector)}
-
-
-def _open_file(path: Path, options: Options) -> "tuple[Engine, dict[str, ClassSetContent]]":
-    """An exported file, without torch."""
-    if options.runtime == "torch":
-        raise ValueError(f"{path} is an exported file, which torch does not run; leave --runtime.")
-    if options.device != "cpu":
-        raise ValueError(f"Exported files run on the CPU; got --device {options.device}.")
-    from clipn.export.onnx_detector import OnnxDetector
-    from clipn.serving.onnx_engine import OnnxEngine
-
-    detector = OnnxDetector(
-        path,
-        classes=options.classes,
-        runtime=options.runtime or "onnx",
-        decoding=options.decoding,
-    )
-    engine = OnnxEngine(detector, name=path.name)
-    return engine, {"default": engine.class_set}

@@ -66,6 +66,7 @@ def load_batches(
     """
 
     def load(_: int, source: ImageSource) -> Pixels:
+        """The pixels of an image, wherever it stands in the stream."""
         return preprocess(read_image(source, min_side=min_side))
 
     return map_batches(images, load, batch_size=batch_size, num_workers=num_workers)

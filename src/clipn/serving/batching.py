@@ -261,6 +261,7 @@ def _settle(job: _Job, result: Answered | BaseException) -> None:
     """Hand a result to the event loop that waits for it."""
 
     def settle() -> None:
+        """Give the result, unless the request has ended."""
         if job.future.done():
             return
         if isinstance(result, BaseException):

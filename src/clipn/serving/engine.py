@@ -7,6 +7,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from clipn.judgement import Judgement
 from clipn.predictions import Threshold
 from clipn.serving.schemas import Decider, ScoreName
 
@@ -59,6 +60,21 @@ class Verdicts:
     p_yes: Float[np.ndarray, "images top_k"]
     logits_yes: Float[np.ndarray, "images top_k"]
     logits_no: Float[np.ndarray, "images top_k"] | None
+
+    @classmethod
+    def of(
+        cls, judged: Judgement, *, score: ScoreName, p_yes: Float[np.ndarray, "images top_k"]
+    ) -> "Verdicts":
+        """What was judged and decided, by one of its scores."""
+        assert judged.refused is not None
+        return cls(
+            scores=judged.scores[score],
+            refused=judged.refused,
+            top=judged.top,
+            p_yes=p_yes,
+            logits_yes=judged.top_yes,
+            logits_no=judged.top_no,
+        )
 
     def rows(self, first: int, last: int) -> "Verdicts":
         """The images from `first` up to, but without, `last`."""

@@ -101,15 +101,7 @@ class OnnxEngine:
         judged = self._detector.judge_outputs(
             outputs, scores=(score,), rule=rule, threshold=threshold, top_k=top_k
         )
-        assert judged.refused is not None
         yes = outputs["logits_yes"]
         total = np.exp(yes - yes.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
         p_yes = np.exp(judged.top_yes - judged.top_yes[:, :1]) / total
-        return Verdicts(
-            scores=judged.scores[score],
-            refused=judged.refused,
-            top=judged.top,
-            p_yes=p_yes,
-            logits_yes=judged.top_yes,
-            logits_no=judged.top_no,
-        )
+        return Verdicts.of(judged, score=score, p_yes=p_yes)

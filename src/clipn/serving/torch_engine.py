@@ -136,17 +136,9 @@ class TorchEngine:
         """See `Engine.judge`."""
         embeddings = torch.from_numpy(features).to(self._model.device)
         judged = bank.judge(score)(embeddings, rule=rule, threshold=threshold, top_k=top_k)
-        assert judged.refused is not None
         # softmax(l)_c = exp(l_c - log sum exp(l)); rounding may lead beyond 1
         p_yes = np.exp(judged.top_yes - judged.scores["energy"][:, None]).clip(0, 1)
-        return Verdicts(
-            scores=judged.scores[score],
-            refused=judged.refused,
-            top=judged.top,
-            p_yes=p_yes,
-            logits_yes=judged.top_yes,
-            logits_no=judged.top_no,
-        )
+        return Verdicts.of(judged, score=score, p_yes=p_yes)
 
 
 def describe_detector(detector: Detector) -> DetectorClassSet:
